@@ -1,0 +1,570 @@
+//! Options declared as data.
+
+use crate::document::parse_value;
+use crate::error::{Error, Errors};
+use crate::nearest::nearest;
+use crate::origin::Origin;
+use crate::print::join;
+use crate::range::{Ranged, in_words};
+use crate::raw::{Node, Raw};
+use crate::section::Section;
+use crate::value::Value;
+use std::ops::RangeBounds;
+
+/// When a change of an option takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// As soon as the configuration is reloaded.
+    Live,
+    /// For connections that are opened after the reload.
+    NewConnections,
+    /// When the node is started again.
+    Restart,
+}
+
+impl Reload {
+    /// Says it in the words of the reference page.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reload::Live => "live",
+            Reload::NewConnections => "new connections",
+            Reload::Restart => "restart",
+        }
+    }
+}
+
+/// How often the options of a nested table can stand under its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Once: `[key]`.
+    One,
+    /// Any number of times: `[[key]]`.
+    List,
+    /// Once for each name: `[key.NAME]`.
+    Map,
+}
+
+/// The options a value holds itself.
+#[derive(Clone, Copy)]
+pub struct Nested {
+    /// How often they can stand under the key.
+    pub shape: Shape,
+    /// What is declared.
+    pub declared: fn() -> &'static [Declared],
+    /// What the options are for, in one sentence or a few.
+    pub doc: fn() -> &'static str,
+}
+
+impl Nested {
+    /// The same options, in a list or a map.
+    pub(crate) fn within(self, shape: Shape) -> Nested {
+        Nested { shape, ..self }
+    }
+}
+
+/// One option, declared: all that can be said of it without reading a file.
+pub struct Declared {
+    /// The key.
+    pub key: &'static str,
+    /// What its type is called.
+    pub type_name: String,
+    /// The range of its values, in words.
+    pub range: Option<String>,
+    /// Its default as it would be written; `None` for one that is absent or must be written.
+    pub default: Option<String>,
+    /// Whether it must be written.
+    pub required: bool,
+    /// Whether its value must not be printed.
+    pub secret: bool,
+    /// What it is for.
+    pub doc: &'static str,
+    /// When a change takes effect.
+    pub reload: Reload,
+    /// The options it holds itself.
+    pub nested: Option<Nested>,
+    show: fn(&Raw) -> String,
+    resolve: fn(&str) -> Raw,
+}
+
+impl Declared {
+    /// Declares an option of type `T`; the macro [`options!`](crate::options) does this.
+    #[doc(hidden)]
+    pub fn new<T: Value>(
+        key: &'static str,
+        doc: &'static str,
+        default: Option<T>,
+        range: Option<String>,
+        reload: Reload,
+    ) -> Declared {
+        let absent = T::absent(&Origin::default_value(), key);
+        Declared {
+            key,
+            type_name: T::type_name(),
+            range,
+            required: default.is_none() && absent.is_none(),
+            default: default
+                .as_ref()
+                .map(T::show)
+                .filter(|text| !text.is_empty()),
+            secret: T::SECRET,
+            doc,
+            reload,
+            nested: T::nested(),
+            show: show_raw::<T>,
+            resolve: T::resolve,
+        }
+    }
+
+    /// Prints a written value of this option as TOML; `***` for a secret.
+    pub fn show(&self, raw: &Raw) -> String {
+        (self.show)(raw)
+    }
+
+    /// Gives a word of a command the type this option wants; other values stay as they are.
+    pub fn resolve(&self, raw: &Raw) -> Raw {
+        match &raw.node {
+            Node::Word(word) => Raw {
+                node: (self.resolve)(word).node,
+                origin: raw.origin.clone(),
+            },
+            Node::Table(table) => {
+                let Some(nested) = self.nested.filter(|nested| nested.shape == Shape::One) else {
+                    return raw.clone();
+                };
+                let mut table = table.clone();
+                for entry in &mut table.entries {
+                    if let Some(option) = (nested.declared)().iter().find(|d| d.key == entry.key) {
+                        entry.value = option.resolve(&entry.value);
+                    }
+                }
+                Raw {
+                    node: Node::Table(table),
+                    origin: raw.origin.clone(),
+                }
+            }
+            _ => raw.clone(),
+        }
+    }
+}
+
+fn show_raw<T: Value>(raw: &Raw) -> String {
+    match T::check(raw, "") {
+        Ok(value) => value.show(),
+        Err(_) if T::SECRET => "***".to_owned(),
+        Err(_) => raw.to_toml(),
+    }
+}
+
+/// A set of options, declared as data. Written with [`options!`](crate::options).
+pub trait Options: Sized + Clone + Send + Sync + 'static {
+    /// The options of the set, in the order they are documented.
+    fn declared() -> &'static [Declared];
+
+    /// Reads the options from a section: what is not written there has its default.
+    ///
+    /// # Errors
+    ///
+    /// Every unknown key, wrong type, value out of range and missing required key.
+    fn read(section: &Section) -> Result<Self, Errors>;
+
+    /// What the set is for.
+    fn doc() -> &'static str {
+        ""
+    }
+
+    /// Each key with its value as it would be written, absent ones left out; secrets as `***`.
+    fn shown(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// Puts the host's name in the place of `@HOST@` in every text.
+    #[must_use]
+    fn for_host(self, _host: &str) -> Self {
+        self
+    }
+
+    /// Reads the set where nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// A required option has no default.
+    fn defaults() -> Result<Self, Errors> {
+        Self::read(&Section::empty(""))
+    }
+}
+
+/// A set of options is itself a value: a nested table.
+impl<O: Options> Value for O {
+    const TYPE: &'static str = "table";
+
+    fn read(raw: &Raw) -> Result<O, String> {
+        Self::check(raw, "").map_err(|errors| errors.to_string())
+    }
+
+    fn show(&self) -> String {
+        let shown: Vec<String> = self
+            .shown()
+            .iter()
+            .map(|(key, text)| format!("{key} = {text}"))
+            .collect();
+        if shown.is_empty() {
+            return "{}".to_owned();
+        }
+        format!("{{ {} }}", shown.join(", "))
+    }
+
+    fn resolve(text: &str) -> Raw {
+        parse_value(text).unwrap_or_else(|| Raw::text(text))
+    }
+
+    fn check(raw: &Raw, path: &str) -> Result<O, Errors> {
+        let resolved = match &raw.node {
+            Node::Word(word) => &Self::resolve(word),
+            _ => raw,
+        };
+        O::read(&Section::of(resolved, path)?)
+    }
+
+    fn for_host(self, host: &str) -> O {
+        Options::for_host(self, host)
+    }
+
+    fn absent(origin: &Origin, path: &str) -> Option<Result<O, Errors>> {
+        let nothing = Raw {
+            node: Node::Table(crate::raw::Table::default()),
+            origin: origin.clone(),
+        };
+        Some(Self::check(&nothing, path))
+    }
+
+    fn nested() -> Option<Nested> {
+        Some(Nested {
+            shape: Shape::One,
+            declared: O::declared,
+            doc: O::doc,
+        })
+    }
+}
+
+/// No options: any key is unknown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NoOpts;
+
+impl Options for NoOpts {
+    fn declared() -> &'static [Declared] {
+        &[]
+    }
+
+    fn read(section: &Section) -> Result<NoOpts, Errors> {
+        section.reader(&[]).finish()?;
+        Ok(NoOpts)
+    }
+}
+
+/// Reads the options of one section, collecting every fault.
+pub struct Reader<'a> {
+    section: &'a Section,
+    declared: &'static [Declared],
+    errors: Errors,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(section: &'a Section, declared: &'static [Declared]) -> Reader<'a> {
+        Reader {
+            section,
+            declared,
+            errors: Errors::new(),
+        }
+    }
+
+    /// Reads one option; `None` when a fault was noted.
+    pub fn value<T: Value>(&mut self, key: &str, default: Option<impl FnOnce() -> T>) -> Option<T> {
+        let path = join(self.section.path(), key);
+        let read = match (self.section.raw(key), default) {
+            (Some(raw), _) => T::check(raw, &path),
+            (None, Some(default)) => Ok(default()),
+            (None, None) => T::absent(self.section.origin(), &path).unwrap_or_else(|| {
+                let message = "required key is missing";
+                Err(Error::at(self.section.origin(), &path, message).into())
+            }),
+        };
+        match read {
+            Ok(value) => Some(match self.section.host() {
+                Some(host) => value.for_host(host),
+                None => value,
+            }),
+            Err(faults) => {
+                self.errors.extend(faults);
+                None
+            }
+        }
+    }
+
+    /// Reads one option whose values lie in a range; `None` when a fault was noted. Defaults are not asked.
+    pub fn ranged<T: Ranged>(
+        &mut self,
+        key: &str,
+        default: Option<impl FnOnce() -> T>,
+        range: impl RangeBounds<T::Bound>,
+    ) -> Option<T> {
+        let value = self.value(key, default)?;
+        let Some(raw) = self.section.raw(key) else {
+            return Some(value);
+        };
+        let Some((place, shown)) = value.outside(Some(raw), &range) else {
+            return Some(value);
+        };
+        let message = format!("{shown} is outside {}", in_words(&range));
+        let origin = &place.unwrap_or(raw).origin;
+        self.errors
+            .push(Error::at(origin, &join(self.section.path(), key), message));
+        None
+    }
+
+    /// Ends the reading: keys that are not declared are faults too.
+    ///
+    /// # Errors
+    ///
+    /// Every fault noted, in the order of the text.
+    pub fn finish(mut self) -> Result<(), Errors> {
+        for entry in self.section.entries() {
+            if self.declared.iter().any(|option| option.key == entry.key) {
+                continue;
+            }
+            let what = match entry.value.node {
+                Node::Table(_) => "unknown table",
+                _ => "unknown key",
+            };
+            let path = join(self.section.path(), &entry.key);
+            let meant = nearest(&entry.key, self.declared.iter().map(|option| option.key));
+            self.errors
+                .push(Error::at(&entry.origin, &path, what).suggest(meant));
+        }
+        self.errors.or(())
+    }
+}
+
+/// Joins the lines of a doc comment to one text.
+#[doc(hidden)]
+pub fn doc_text(lines: &str) -> String {
+    let lines: Vec<&str> = lines
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines.join(" ")
+}
+
+/// Declares a set of options as a struct; implements [`Options`] and, through it, [`Value`].
+///
+/// Each field has a doc comment, which is what the reference page says of it, a type, and then, when they exist, a
+/// range in brackets, a default after `=`, and the reload class after `=>` ([`Reload::Live`] unless said). A field
+/// without a default must be written, unless its type has a meaning for absence (`Option`, nested tables, maps).
+///
+/// ```
+/// # use std::time::Duration;
+/// config::options! {
+///     /// Bounds of one connection.
+///     #[derive(Debug, PartialEq)]
+///     pub struct Bounds {
+///         /// How long a silent peer is kept.
+///         pub idle: Duration [Duration::from_secs(1)..=Duration::from_secs(3600)] = Duration::from_secs(60),
+///         /// Connections waiting to be accepted.
+///         pub backlog: u32 [1..] = 1024 => Restart,
+///         /// What the peer is greeted with.
+///         pub greeting: Option<String>,
+///     }
+/// }
+/// # use config::Options;
+/// assert_eq!(Bounds::defaults().map(|bounds| bounds.backlog), Ok(1024));
+/// ```
+#[macro_export]
+macro_rules! options {
+    (
+        $(#[$($meta:tt)*])*
+        $vis:vis struct $name:ident {
+            $(
+                $(#[$($field_meta:tt)*])*
+                $field_vis:vis $field:ident : $type:ty $([$range:expr])? $(= $default:expr)? $(=> $reload:ident)?
+            ),* $(,)?
+        }
+    ) => {
+        $(#[$($meta)*])*
+        #[derive(Clone)]
+        $vis struct $name {
+            $( $(#[$($field_meta)*])* $field_vis $field: $type, )*
+        }
+
+        impl $crate::Options for $name {
+            fn declared() -> &'static [$crate::Declared] {
+                static DECLARED: $crate::macros::OnceLock<::std::vec::Vec<$crate::Declared>> =
+                    $crate::macros::OnceLock::new();
+                DECLARED.get_or_init(|| ::std::vec![$(
+                    $crate::Declared::new::<$type>(
+                        $crate::options!(@key $field),
+                        {
+                            static DOC: $crate::macros::OnceLock<::std::string::String> =
+                                $crate::macros::OnceLock::new();
+                            DOC.get_or_init(|| $crate::macros::doc_text(
+                                concat!($($crate::options!(@doc $($field_meta)*), "\n",)* "")
+                            ))
+                        },
+                        $crate::options!(@default $type $(, $default)?).map(|make| make()),
+                        $crate::options!(@range $type $(, $range)?),
+                        $crate::options!(@reload $($reload)?),
+                    ),
+                )*])
+            }
+
+            fn read(section: &$crate::Section) -> ::std::result::Result<Self, $crate::Errors> {
+                #[allow(unused_mut)]
+                let mut reader = section.reader(<Self as $crate::Options>::declared());
+                $(
+                    let $field: ::std::option::Option<$type> =
+                        $crate::options!(@read reader, $field, $type, ($($default)?) $(, $range)?);
+                )*
+                reader.finish()?;
+                ::std::result::Result::Ok($name {
+                    $( $field: $field.expect("a section without faults has every value"), )*
+                })
+            }
+
+            fn doc() -> &'static str {
+                static DOC: $crate::macros::OnceLock<::std::string::String> = $crate::macros::OnceLock::new();
+                DOC.get_or_init(|| $crate::macros::doc_text(
+                    concat!($($crate::options!(@doc $($meta)*), "\n",)* "")
+                ))
+            }
+
+            fn shown(&self) -> ::std::vec::Vec<(&'static str, ::std::string::String)> {
+                let shown: ::std::vec::Vec<(&'static str, ::std::string::String)> = ::std::vec![
+                    $( ($crate::options!(@key $field), $crate::Value::show(&self.$field)), )*
+                ];
+                shown.into_iter().filter(|(_, text)| !text.is_empty()).collect()
+            }
+
+            #[allow(unused_variables)]
+            fn for_host(self, host: &str) -> Self {
+                $name { $( $field: $crate::Value::for_host(self.$field, host), )* }
+            }
+        }
+    };
+    (@key $field:ident) => {{
+        // A raw identifier stands for a key that is a word of the language: `r#type` is `type`.
+        const KEY: &str = stringify!($field);
+        match KEY.as_bytes() {
+            [b'r', b'#', ..] => KEY.split_at(2).1,
+            _ => KEY,
+        }
+    }};
+    (@doc doc = $doc:expr) => { $doc };
+    (@doc $($other:tt)*) => { "" };
+    (@default $type:ty) => { ::std::option::Option::None::<fn() -> $type> };
+    (@default $type:ty, $default:expr) => { ::std::option::Option::Some(|| -> $type { $default }) };
+    (@range $type:ty) => { ::std::option::Option::None };
+    (@range $type:ty, $range:expr) => {
+        ::std::option::Option::Some($crate::macros::in_words::<<$type as $crate::Ranged>::Bound>(&($range)))
+    };
+    (@reload) => { $crate::Reload::Live };
+    (@reload $reload:ident) => { $crate::Reload::$reload };
+    (@read $reader:ident, $field:ident, $type:ty, ($($default:expr)?)) => {
+        $reader.value::<$type>($crate::options!(@key $field), $crate::options!(@default $type $(, $default)?))
+    };
+    (@read $reader:ident, $field:ident, $type:ty, ($($default:expr)?), $range:expr) => {
+        $reader.ranged::<$type>(
+            $crate::options!(@key $field),
+            $crate::options!(@default $type $(, $default)?),
+            $range,
+        )
+    };
+}
+
+/// Declares an enum whose values are words; implements [`Value`] and `Display`.
+///
+/// ```
+/// config::choice! {
+///     /// Whether a stream must be encrypted.
+///     pub enum Encryption {
+///         /// Nothing is said before it is.
+///         Required = "required",
+///         /// Never.
+///         Off = "off",
+///     }
+/// }
+/// use config::Value;
+/// assert_eq!(Encryption::from_text("off"), Ok(Encryption::Off));
+/// assert_eq!(
+///     Encryption::from_text("of"),
+///     Err("expected \"required\" or \"off\", found text \"of\"".to_owned())
+/// );
+/// ```
+#[macro_export]
+macro_rules! choice {
+    (
+        $(#[$meta:meta])*
+        $vis:vis enum $name:ident {
+            $(#[$first_meta:meta])* $first:ident = $first_word:literal
+            $(, $(#[$other_meta:meta])* $other:ident = $other_word:literal)* $(,)?
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        $vis enum $name {
+            $(#[$first_meta])* $first,
+            $( $(#[$other_meta])* $other, )*
+        }
+
+        impl $name {
+            /// Every value, in the order of declaration.
+            pub const ALL: &'static [$name] = &[$name::$first $(, $name::$other)*];
+
+            /// The word for this value.
+            pub const fn word(self) -> &'static str {
+                match self {
+                    $name::$first => $first_word,
+                    $( $name::$other => $other_word, )*
+                }
+            }
+        }
+
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.write_str(self.word())
+            }
+        }
+
+        impl $crate::Value for $name {
+            const TYPE: &'static str = concat!("\"", $first_word, "\"" $(, " | \"", $other_word, "\"")*);
+
+            fn read(raw: &$crate::Raw) -> ::std::result::Result<Self, ::std::string::String> {
+                let found = raw.as_str().and_then(|word| Self::ALL.iter().find(|value| value.word() == word));
+                let words = Self::ALL.iter().map(|value| value.word());
+                found.copied().ok_or_else(|| $crate::macros::expected_one_of(words, raw))
+            }
+
+            fn show(&self) -> ::std::string::String {
+                ::std::format!("\"{}\"", self.word())
+            }
+
+            fn resolve(text: &str) -> $crate::Raw {
+                $crate::Raw::text(text)
+            }
+
+            fn suggest(raw: &$crate::Raw) -> ::std::option::Option<&'static str> {
+                $crate::nearest(raw.as_str()?, Self::ALL.iter().map(|value| value.word()))
+            }
+        }
+    };
+}
+
+/// Says which words were expected.
+#[doc(hidden)]
+pub fn expected_one_of<'a>(words: impl Iterator<Item = &'a str>, raw: &Raw) -> String {
+    let quoted: Vec<String> = words.map(|word| format!("\"{word}\"")).collect();
+    let list = match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        None => "nothing".to_owned(),
+    };
+    format!("expected {list}, found {}", raw.found())
+}
