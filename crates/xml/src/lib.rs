@@ -1,1 +1,31 @@
-//! `xml`.
+//! XML for streams: bytes in, frames out, and back to bytes.
+//!
+//! A [`Reader`] takes bytes as they come from a socket and gives a [`Frame`] whenever one is
+//! complete: the opening tag of the stream, one whole first-level [`Element`], or the end of the
+//! stream. The reader keeps the exact bytes of an element and an index of its children, so that
+//! whoever passes an element on can copy bytes and need not build a tree.
+//!
+//! What is refused: comments, processing instructions, DTDs, entities other than the five of
+//! XML (RFC 6120 §11.1), encodings other than UTF-8 (§11.6), and whatever exceeds the [`Limits`].
+//! Limits hold while reading: memory stays bounded whatever the peer sends (§13.12).
+//!
+//! This crate knows XML and namespaces, not XMPP, sockets or async.
+
+mod element;
+mod error;
+mod escape;
+mod limits;
+mod name;
+mod reader;
+mod rewrite;
+mod scope;
+
+pub use element::{Attr, Child, Declaration, Element, StartTag};
+pub use error::Error;
+pub use escape::{escape_attr, escape_text, push_attr, text_of};
+pub use limits::Limits;
+pub use name::{Name, Namespace};
+pub use reader::{Frame, MAX_TOKEN, Reader, RxmlReader, parse_element};
+
+/// Namespace that the prefix `xml` is bound to, always and undeclared (Namespaces in XML §3).
+pub const NS_XML: &str = "http://www.w3.org/XML/1998/namespace";
