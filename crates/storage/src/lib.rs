@@ -1,1 +1,151 @@
-//! `storage`.
+//! What must survive a restart: accounts, rosters, messages for those who are away.
+//!
+//! [`Storage`] is the handle everybody holds: one trait object per store, and [`Storage::commit`] for
+//! changes that belong together. A write is answered after it is on the disk. A store that is slow, full or
+//! restarting answers an error within a deadline, and only [`StorageError::Unknown`] leaves open whether the
+//! change was made. `sqlite` holds the one implementation and all SQL of the project.
+
+mod accounts;
+mod batch;
+mod error;
+mod offline;
+mod roster;
+mod secrets;
+mod sqlite;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use otp::{ChildSpec, System};
+
+pub use accounts::{Account, Accounts, Credential, Role};
+pub(crate) use batch::Step;
+pub use batch::{Batch, Committed, RosterVersion};
+pub use error::StorageError;
+pub use offline::{OfflineEntry, OfflineId, OfflineLimits, OfflineMessage, OfflineStore, Stored};
+pub use roster::{Roster, RosterChange, RosterItem, RosterStore, Subscription};
+pub use secrets::{Secret, Secrets};
+#[doc(hidden)]
+pub use sqlite::{Fault, FaultPoint, HungThread};
+
+/// The answer of a store, some time later.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, StorageError>>;
+
+/// How the store works.
+#[derive(Clone, Debug)]
+pub struct StorageOptions {
+    /// How long a caller waits for an answer. Default 5 s.
+    pub deadline: Duration,
+    /// How long one transaction or read may last before its thread counts as hung. Default 30 s.
+    pub hang_after: Duration,
+    /// How many connections read at a time. Default 2.
+    pub readers: usize,
+    /// The most requests that may wait, for writing and for reading each. Default 10,000.
+    pub queued_requests: usize,
+    /// The most bytes of requests that may wait, for writing and for reading each. Default 64 MiB.
+    pub queued_bytes: usize,
+    /// How many removals each roster remembers for those who come back with an old version. Default 200.
+    pub roster_removals: usize,
+}
+
+impl Default for StorageOptions {
+    fn default() -> StorageOptions {
+        StorageOptions {
+            deadline: Duration::from_secs(5),
+            hang_after: Duration::from_secs(30),
+            readers: 2,
+            queued_requests: 10_000,
+            queued_bytes: 64 * 1024 * 1024,
+            roster_removals: 200,
+        }
+    }
+}
+
+/// The whole store of one server. A cheap clone.
+#[derive(Clone)]
+pub struct Storage {
+    /// Accounts, credentials, roles.
+    pub accounts: Arc<dyn Accounts>,
+    /// Rosters.
+    pub roster: Arc<dyn RosterStore>,
+    /// Messages for those who are away.
+    pub offline: Arc<dyn OfflineStore>,
+    /// The server's own secrets.
+    pub secrets: Arc<dyn Secrets>,
+    engine: Arc<dyn Engine>,
+}
+
+/// What every implementation does besides its stores.
+pub(crate) trait Engine: Send + Sync {
+    fn commit(&self, batch: Batch) -> Answer<'_, Committed>;
+    fn backup(&self, into: PathBuf) -> Answer<'_, PathBuf>;
+    fn restore(&self, from: PathBuf) -> Answer<'_, PathBuf>;
+    fn children(&self) -> Vec<ChildSpec>;
+    fn fault(&self, fault: Fault, at: FaultPoint) -> HungThread;
+}
+
+impl Storage {
+    /// Opens the database `natter.db` in a folder, which is made if it is not there, with default options.
+    ///
+    /// Blocks. Brings an older database to the present schema, after a backup beside it for each step
+    /// (`natter.db.v3.bak`). Requests wait until the processes of [`Storage::children`] run.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Newer`], [`StorageError::Corrupt`], [`StorageError::Open`], [`StorageError::Full`].
+    pub fn open(data_dir: &Path, system: &System) -> Result<Storage, StorageError> {
+        Storage::open_with(data_dir, system, StorageOptions::default())
+    }
+
+    /// [`Storage::open`] with other options.
+    pub fn open_with(
+        data_dir: &Path,
+        system: &System,
+        options: StorageOptions,
+    ) -> Result<Storage, StorageError> {
+        sqlite::open(data_dir, system, options)
+    }
+
+    /// The processes that do the work, in start order: `storage_writer`, `storage_readers`.
+    ///
+    /// Stopping them finishes what waits; what comes later answers [`StorageError::Closed`].
+    pub fn children(&self) -> Vec<ChildSpec> {
+        self.engine.children()
+    }
+
+    /// Applies a batch in one transaction and answers when it is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StorageError`]; nothing of the batch was applied, except perhaps all of it after
+    /// [`StorageError::Unknown`].
+    pub async fn commit(&self, batch: Batch) -> Result<Committed, StorageError> {
+        if batch.is_empty() {
+            return Ok(Committed::default());
+        }
+        self.engine.commit(batch).await
+    }
+
+    /// Copies the database, as it is at one moment, into a folder; its file there. Writing goes on meanwhile.
+    ///
+    /// An earlier backup there is replaced when the new one is complete.
+    pub async fn backup(&self, folder: &Path) -> Result<PathBuf, StorageError> {
+        self.engine.backup(folder.to_owned()).await
+    }
+
+    /// Replaces everything stored by what a backup in a folder holds; where the present content was saved before.
+    ///
+    /// An older backup is brought to the present schema first, on a copy. Sessions keep what they have
+    /// already read: end them before.
+    pub async fn restore(&self, folder: &Path) -> Result<PathBuf, StorageError> {
+        self.engine.restore(folder.to_owned()).await
+    }
+
+    /// Makes the writer thread fail once, for crash tests.
+    #[doc(hidden)]
+    pub fn fault(&self, fault: Fault, at: FaultPoint) -> HungThread {
+        self.engine.fault(fault, at)
+    }
+}

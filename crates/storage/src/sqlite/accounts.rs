@@ -1,0 +1,366 @@
+//! Accounts and credentials as rows.
+
+use std::time::SystemTime;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use xmpp::BareJid;
+
+use super::client::Client;
+use super::failure::{Failure, from_millis, jid_of, key, to_millis};
+use super::roster;
+use crate::{Account, Accounts, Answer, Credential, Role};
+
+/// Every table whose rows belong to an owner, except `account` itself, in the order they can be emptied.
+const OWNED: &[&str] = &[
+    "credential",
+    "roster_item",
+    "roster_pending",
+    "roster_removal",
+    "roster_version",
+    "offline",
+    "offline_total",
+    "message",
+];
+
+/// The store of accounts.
+pub(super) struct SqliteAccounts(pub(super) Client);
+
+impl Accounts for SqliteAccounts {
+    fn create<'a>(
+        &'a self,
+        account: &'a BareJid,
+        credentials: Vec<Credential>,
+    ) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let account = account.clone();
+            let now = self.0.now();
+            let bytes = size_of(&credentials);
+            self.0
+                .write("create an account", bytes, move |connection| {
+                    create(connection, &account, &credentials, now)
+                })
+                .await
+        })
+    }
+
+    fn exists<'a>(&'a self, account: &'a BareJid) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let account = account.clone();
+            self.0
+                .read("look up an account", move |connection| {
+                    exists(connection, &account)
+                })
+                .await
+        })
+    }
+
+    fn remove<'a>(&'a self, account: &'a BareJid) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let account = account.clone();
+            let now = self.0.now();
+            self.0
+                .write("remove an account", 0, move |connection| {
+                    remove(connection, &account, now)
+                })
+                .await
+        })
+    }
+
+    fn removed<'a>(&'a self, account: &'a BareJid) -> Answer<'a, Option<SystemTime>> {
+        Box::pin(async move {
+            let account = account.clone();
+            self.0
+                .read("look up a removed account", move |connection| {
+                    let (host, local) = key(&account);
+                    let removed: Option<Option<i64>> = connection
+                        .prepare_cached(
+                            "SELECT removed FROM account WHERE host = ?1 AND local = ?2",
+                        )?
+                        .query_row(params![host, local], |row| row.get(0))
+                        .optional()?;
+                    Ok(removed.flatten().map(from_millis))
+                })
+                .await
+        })
+    }
+
+    fn list<'a>(
+        &'a self,
+        host: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> Answer<'a, Vec<BareJid>> {
+        Box::pin(async move {
+            let (host, after) = (host.to_owned(), after.map(str::to_owned));
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            self.0
+                .read("list accounts", move |connection| {
+                    let mut statement = connection.prepare_cached(
+                        "SELECT local FROM account
+                         WHERE host = ?1 AND (?2 IS NULL OR local > ?2) AND removed IS NULL
+                         ORDER BY local LIMIT ?3",
+                    )?;
+                    let locals = statement
+                        .query_map(params![host, after, limit], |row| row.get(0))?
+                        .collect::<rusqlite::Result<Vec<String>>>()?;
+                    locals.iter().map(|local| jid_of(&host, local)).collect()
+                })
+                .await
+        })
+    }
+
+    fn count<'a>(&'a self, host: &'a str) -> Answer<'a, u64> {
+        Box::pin(async move {
+            let host = host.to_owned();
+            self.0
+                .read("count accounts", move |connection| {
+                    let count: i64 = connection
+                        .prepare_cached(
+                            "SELECT count(*) FROM account WHERE host = ?1 AND removed IS NULL",
+                        )?
+                        .query_row(params![host], |row| row.get(0))?;
+                    Ok(count.unsigned_abs())
+                })
+                .await
+        })
+    }
+
+    fn credentials<'a>(&'a self, account: &'a BareJid) -> Answer<'a, Option<Account>> {
+        Box::pin(async move {
+            let account = account.clone();
+            self.0
+                .read("read credentials", move |connection| {
+                    read(connection, &account)
+                })
+                .await
+        })
+    }
+
+    fn set_credentials<'a>(
+        &'a self,
+        account: &'a BareJid,
+        credentials: Vec<Credential>,
+    ) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let account = account.clone();
+            let bytes = size_of(&credentials);
+            self.0
+                .write("set credentials", bytes, move |connection| {
+                    if !exists(connection, &account)? {
+                        return Ok(false);
+                    }
+                    put_credentials(connection, &account, &credentials)?;
+                    Ok(true)
+                })
+                .await
+        })
+    }
+
+    fn role<'a>(&'a self, account: &'a BareJid) -> Answer<'a, Option<Role>> {
+        Box::pin(async move {
+            let account = account.clone();
+            self.0
+                .read("read a role", move |connection| {
+                    let (host, local) = key(&account);
+                    let word: Option<String> = connection
+                        .prepare_cached(
+                            "SELECT role FROM account WHERE host = ?1 AND local = ?2 AND removed IS NULL",
+                        )?
+                        .query_row(params![host, local], |row| row.get(0))
+                        .optional()?;
+                    word.as_deref().map(role_of).transpose()
+                })
+                .await
+        })
+    }
+
+    fn set_role<'a>(&'a self, account: &'a BareJid, role: Role) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let account = account.clone();
+            self.0
+                .write("set a role", 0, move |connection| {
+                    let (host, local) = key(&account);
+                    let changed = connection
+                        .prepare_cached(
+                            "UPDATE account SET role = ?3 WHERE host = ?1 AND local = ?2 AND removed IS NULL",
+                        )?
+                        .execute(params![host, local, role.as_str()])?;
+                    Ok(changed > 0)
+                })
+                .await
+        })
+    }
+
+    fn set_disabled<'a>(&'a self, account: &'a BareJid, disabled: bool) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let account = account.clone();
+            self.0
+                .write("disable an account", 0, move |connection| {
+                    let (host, local) = key(&account);
+                    let changed = connection
+                        .prepare_cached(
+                            "UPDATE account SET disabled = ?3 WHERE host = ?1 AND local = ?2 AND removed IS NULL",
+                        )?
+                        .execute(params![host, local, disabled])?;
+                    Ok(changed > 0)
+                })
+                .await
+        })
+    }
+}
+
+fn size_of(credentials: &[Credential]) -> usize {
+    credentials
+        .iter()
+        .map(|credential| credential.kind.len() + credential.parameters.len())
+        .sum()
+}
+
+fn role_of(word: &str) -> Result<Role, Failure> {
+    Role::from_word(word).ok_or_else(|| Failure::Damaged(format!("`{word}` is no role")))
+}
+
+fn exists(connection: &Connection, account: &BareJid) -> Result<bool, Failure> {
+    let (host, local) = key(account);
+    let exists = connection
+        .prepare_cached("SELECT 1 FROM account WHERE host = ?1 AND local = ?2 AND removed IS NULL")?
+        .exists(params![host, local])?;
+    Ok(exists)
+}
+
+fn create(
+    connection: &Connection,
+    account: &BareJid,
+    credentials: &[Credential],
+    now: SystemTime,
+) -> Result<bool, Failure> {
+    let (host, local) = key(account);
+    if local.is_empty() {
+        return Err(Failure::Invalid(format!("`{account}` has no local part")));
+    }
+    if exists(connection, account)? {
+        return Ok(false);
+    }
+    // Something may have been written for the name while nobody had it; a new owner must not see it.
+    empty(connection, account)?;
+    connection
+        .prepare_cached(
+            "INSERT INTO account (host, local, created) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET role = 'user', disabled = 0, created = excluded.created, removed = NULL",
+        )?
+        .execute(params![host, local, to_millis(now)])?;
+    put_credentials(connection, account, credentials)?;
+    Ok(true)
+}
+
+fn remove(connection: &Connection, account: &BareJid, now: SystemTime) -> Result<bool, Failure> {
+    if !exists(connection, account)? {
+        return Ok(false);
+    }
+    // A client of the old account may come back with a version of the old roster; the new roster's
+    // versions must not meet it.
+    let floor = roster::current(connection, account)?.version + 1;
+    empty(connection, account)?;
+    let (host, local) = key(account);
+    connection
+        .prepare_cached(
+            "UPDATE account SET removed = ?3, role = 'user', disabled = 0, roster_floor = ?4
+             WHERE host = ?1 AND local = ?2",
+        )?
+        .execute(params![host, local, to_millis(now), floor])?;
+    Ok(true)
+}
+
+/// Removes everything the owner has, in all tables but `account`.
+fn empty(connection: &Connection, owner: &BareJid) -> Result<(), Failure> {
+    let (host, local) = key(owner);
+    for table in OWNED {
+        connection
+            .prepare_cached(&format!(
+                "DELETE FROM {table} WHERE host = ?1 AND local = ?2"
+            ))?
+            .execute(params![host, local])?;
+    }
+    Ok(())
+}
+
+fn put_credentials(
+    connection: &Connection,
+    account: &BareJid,
+    credentials: &[Credential],
+) -> Result<(), Failure> {
+    let (host, local) = key(account);
+    connection
+        .prepare_cached("DELETE FROM credential WHERE host = ?1 AND local = ?2")?
+        .execute(params![host, local])?;
+    let mut insert = connection.prepare_cached(
+        "INSERT OR REPLACE INTO credential (host, local, kind, parameters) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    for credential in credentials {
+        insert.execute(params![host, local, credential.kind, credential.parameters])?;
+    }
+    Ok(())
+}
+
+fn read(connection: &Connection, account: &BareJid) -> Result<Option<Account>, Failure> {
+    let (host, local) = key(account);
+    let found = connection
+        .prepare_cached(
+            "SELECT role, disabled, created FROM account WHERE host = ?1 AND local = ?2 AND removed IS NULL",
+        )?
+        .query_row(params![host, local], |row| {
+            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()?;
+    let Some((role, disabled, created)) = found else {
+        return Ok(None);
+    };
+    let mut statement = connection.prepare_cached(
+        "SELECT kind, parameters FROM credential WHERE host = ?1 AND local = ?2 ORDER BY kind",
+    )?;
+    let credentials = statement
+        .query_map(params![host, local], |row| {
+            Ok(Credential {
+                kind: row.get(0)?,
+                parameters: row.get(1)?,
+            })
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(Some(Account {
+        credentials,
+        role: role_of(&role)?,
+        disabled,
+        created: from_millis(created),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::schema;
+
+    /// A table with an owner that is not emptied would leave a removed account's data to its successor.
+    #[test]
+    fn every_table_with_an_owner_is_emptied() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = schema::prepare(folder.path()).unwrap();
+        let connection = schema::connect_to_read(&path).unwrap();
+        let mut statement = connection
+            .prepare(
+                "SELECT t.name FROM sqlite_schema t
+                 WHERE t.type = 'table'
+                   AND EXISTS (SELECT 1 FROM pragma_table_info(t.name) WHERE name = 'host')
+                   AND t.name <> 'account'
+                 ORDER BY t.name",
+            )
+            .unwrap();
+        let with_owner = statement
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<rusqlite::Result<Vec<String>>>()
+            .unwrap();
+        let mut emptied: Vec<String> = OWNED.iter().map(|table| (*table).to_owned()).collect();
+        emptied.sort();
+        assert_eq!(with_owner, emptied);
+    }
+}

@@ -1,0 +1,143 @@
+//! Whole copies of the database: out, beside, and back in.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use rusqlite::backup::{Backup, StepResult};
+
+use super::FILE_NAME;
+use super::failure::Failure;
+use super::schema::{self, MIGRATIONS, Saved};
+use crate::StorageError;
+
+/// How often, and after what pause, a copy is tried again while another connection holds a lock.
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A name beside the database that no file has yet: `natter.db.LABEL.bak`, else `natter.db.LABEL.2.bak` and so on.
+pub(super) fn beside(path: &Path, label: &str) -> PathBuf {
+    let first = path.with_file_name(format!("{FILE_NAME}.{label}.bak"));
+    if !first.exists() {
+        return first;
+    }
+    (2..)
+        .map(|number: u64| path.with_file_name(format!("{FILE_NAME}.{label}.{number}.bak")))
+        .find(|candidate| !candidate.exists())
+        .expect("some number is free")
+}
+
+/// Copies the content of one moment into a file, which appears when it is complete and on the disk.
+pub(super) fn copy(from: &Connection, into: &Path) -> Result<(), StorageError> {
+    let mut name = into.as_os_str().to_owned();
+    name.push(".partial");
+    let partial = PathBuf::from(name);
+    let done = fill(from, &partial).and_then(|()| {
+        fs::rename(&partial, into)
+            .and_then(|()| sync_folder(into))
+            .map_err(|error| schema::cannot_open(into, &error))
+    });
+    if done.is_err() {
+        clear_away(&partial);
+    }
+    done
+}
+
+/// Writes a backup into a folder, which is made if it is not there.
+pub(super) fn write(connection: &Connection, folder: &Path) -> Result<PathBuf, Failure> {
+    fs::create_dir_all(folder).map_err(|error| schema::cannot_open(folder, &error))?;
+    let file = folder.join(FILE_NAME);
+    copy(connection, &file)?;
+    Ok(file)
+}
+
+/// Replaces the content of `live`, whose writer's connection this is, by a backup's; where the old content is.
+pub(super) fn restore(
+    connection: &mut Connection,
+    live: &Path,
+    folder: &Path,
+) -> Result<PathBuf, Failure> {
+    let source = folder.join(FILE_NAME);
+    let sound = live.with_file_name(format!("{FILE_NAME}.restore.partial"));
+    clear_away(&sound);
+    let outcome = prepare_copy(&source, &sound).and_then(|prepared| {
+        let saved = beside(live, "before-restore");
+        copy(connection, &saved)?;
+        transfer(&prepared, connection).map_err(|error| schema::while_opening(live, &error))?;
+        Ok(saved)
+    });
+    clear_away(&sound);
+    Ok(outcome?)
+}
+
+/// A copy of the backup that is whole and has the present schema.
+fn prepare_copy(source: &Path, sound: &Path) -> Result<Connection, StorageError> {
+    let backup = schema::connect_to_read(source)?;
+    fill(&backup, sound)?;
+    let mut prepared = schema::connect_to_write(sound)?;
+    let verdict: String = prepared
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(|error| schema::while_opening(source, &error))?;
+    if verdict != "ok" {
+        return Err(StorageError::Corrupt {
+            what: format!("restore {}", source.display()),
+            detail: verdict,
+        });
+    }
+    schema::migrate(&mut prepared, source, MIGRATIONS, Saved::Not)?;
+    Ok(prepared)
+}
+
+/// Fills a new file and brings it to the disk.
+fn fill(from: &Connection, path: &Path) -> Result<(), StorageError> {
+    clear_away(path);
+    schema::make_file(path).map_err(|error| schema::cannot_open(path, &error))?;
+    let mut copy = Connection::open(path).map_err(|error| schema::while_opening(path, &error))?;
+    transfer(from, &mut copy).map_err(|error| schema::while_opening(path, &error))?;
+    copy.close()
+        .map_err(|(_, error)| schema::while_opening(path, &error))?;
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(|error| schema::cannot_open(path, &error))
+}
+
+/// Copies all pages in one step: one moment's content, and writers are not waited for.
+fn transfer(from: &Connection, into: &mut Connection) -> rusqlite::Result<()> {
+    let backup = Backup::new(from, into)?;
+    for _ in 0..TRIES {
+        if backup.step(-1)? == StepResult::Done {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Err(rusqlite::Error::SqliteFailure(
+        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
+        Some("another connection holds the database".to_owned()),
+    ))
+}
+
+/// Brings a renaming to the disk.
+fn sync_folder(file: &Path) -> io::Result<()> {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a file of ours and what SQLite may have put beside it.
+fn clear_away(path: &Path) {
+    for end in ["", "-wal", "-shm", "-journal"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        let name = PathBuf::from(name);
+        match fs::remove_file(&name) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(target: "natter::storage", file = %name.display(), %error, "a temporary file stays");
+            }
+        }
+    }
+}

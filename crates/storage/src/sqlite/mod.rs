@@ -1,0 +1,183 @@
+//! The store in one SQLite file: WAL, `synchronous=FULL`, one thread that writes, a few that read.
+//!
+//! A request waits in a [`queue`], which outlives the processes that serve it ([`workers`]); [`writer`] and
+//! [`reader`] are what their threads do. The other files are the stores: each a set of functions on a connection.
+
+mod accounts;
+mod backup;
+mod client;
+mod failure;
+mod fault;
+mod offline;
+mod queue;
+mod reader;
+mod roster;
+mod schema;
+mod secrets;
+mod workers;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use otp::{ChildSpec, Shutdown, System};
+use rusqlite::Connection;
+
+use self::client::Client;
+use self::fault::Faults;
+use self::queue::Queue;
+use self::reader::Reader;
+use self::workers::Workers;
+use self::writer::Writer;
+use crate::{Answer, Batch, Committed, Engine, Step, Storage, StorageError, StorageOptions};
+
+pub use self::fault::{Fault, FaultPoint, HungThread};
+
+/// The name of the database in the data folder, and in a backup's.
+const FILE_NAME: &str = "natter.db";
+
+/// How long a stop may take to finish what waits.
+const DRAIN_WITHIN: Duration = Duration::from_secs(30);
+
+/// Opens the database and prepares what its processes need.
+pub(crate) fn open(
+    data_dir: &Path,
+    system: &System,
+    options: StorageOptions,
+) -> Result<Storage, StorageError> {
+    let path = schema::prepare(data_dir)?;
+    let writes = Arc::new(Queue::new(options.queued_requests, options.queued_bytes));
+    let reads = Arc::new(Queue::new(options.queued_requests, options.queued_bytes));
+    let faults = Arc::new(Faults::default());
+    let client = Client::new(
+        Arc::clone(&writes),
+        Arc::clone(&reads),
+        system.clock().clone(),
+        options.deadline,
+    );
+    let engine = Sqlite {
+        client: client.clone(),
+        writer: Arc::new(Writer::new(
+            path.clone(),
+            writes,
+            system.clock().clone(),
+            Arc::clone(&faults),
+            options.hang_after,
+        )),
+        reader: Arc::new(Reader::new(
+            path.clone(),
+            reads,
+            system.clock().clone(),
+            options.readers,
+            options.hang_after,
+        )),
+        faults,
+        path,
+        roster_removals: options.roster_removals,
+    };
+    Ok(Storage {
+        accounts: Arc::new(accounts::SqliteAccounts(client.clone())),
+        roster: Arc::new(roster::SqliteRoster(client.clone())),
+        offline: Arc::new(offline::SqliteOffline(client.clone())),
+        secrets: Arc::new(secrets::SqliteSecrets(client)),
+        engine: Arc::new(engine),
+    })
+}
+
+/// What the stores share.
+struct Sqlite {
+    client: Client,
+    writer: Arc<Writer>,
+    reader: Arc<Reader>,
+    faults: Arc<Faults>,
+    path: PathBuf,
+    roster_removals: usize,
+}
+
+impl Engine for Sqlite {
+    fn commit(&self, batch: Batch) -> Answer<'_, Committed> {
+        let removals = self.roster_removals;
+        Box::pin(async move {
+            let now = self.client.now();
+            self.client
+                .write("commit", batch.bytes(), move |connection| {
+                    apply(connection, &batch, removals, now)
+                })
+                .await
+        })
+    }
+
+    fn backup(&self, into: PathBuf) -> Answer<'_, PathBuf> {
+        Box::pin(async move {
+            self.client
+                .read_long("backup", move |connection| backup::write(connection, &into))
+                .await
+        })
+    }
+
+    fn restore(&self, from: PathBuf) -> Answer<'_, PathBuf> {
+        let live = self.path.clone();
+        Box::pin(async move {
+            self.client
+                .write_alone("restore", move |connection| {
+                    backup::restore(connection, &live, &from)
+                })
+                .await
+        })
+    }
+
+    fn children(&self) -> Vec<ChildSpec> {
+        let writer = Arc::clone(&self.writer);
+        let reader = Arc::clone(&self.reader);
+        vec![
+            ChildSpec::worker::<Workers<Writer>>("storage_writer", move || Arc::clone(&writer))
+                .shutdown(Shutdown::Timeout(DRAIN_WITHIN)),
+            ChildSpec::worker::<Workers<Reader>>("storage_readers", move || Arc::clone(&reader))
+                .shutdown(Shutdown::Timeout(DRAIN_WITHIN)),
+        ]
+    }
+
+    fn fault(&self, fault: Fault, at: FaultPoint) -> HungThread {
+        self.faults.arm(fault, at)
+    }
+}
+
+/// Does all steps of a batch; the caller's transaction holds them together.
+fn apply(
+    connection: &Connection,
+    batch: &Batch,
+    roster_removals: usize,
+    now: std::time::SystemTime,
+) -> Result<Committed, failure::Failure> {
+    let mut committed = Committed::default();
+    for step in batch.steps() {
+        match step {
+            Step::PutRosterItem { owner, item } => {
+                committed
+                    .roster
+                    .push(roster::put(connection, owner, item, roster_removals)?);
+            }
+            Step::RemoveRosterItem { owner, contact } => {
+                committed
+                    .roster
+                    .push(roster::remove(connection, owner, contact, roster_removals)?);
+            }
+            Step::StoreOffline {
+                owner,
+                message,
+                limits,
+            } => {
+                committed
+                    .offline
+                    .push(offline::store(connection, owner, message, *limits, now)?);
+            }
+            Step::RemoveOffline { owner, ids } => {
+                committed
+                    .offline_removed
+                    .push(offline::remove(connection, owner, ids)?);
+            }
+        }
+    }
+    Ok(committed)
+}

@@ -1,0 +1,94 @@
+//! What a reader thread does: one request after the other, each on the content of one moment.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use otp::Clock;
+use rusqlite::Connection;
+
+use super::failure::of_sqlite;
+use super::queue::{Job, Queue, Token};
+use super::schema;
+use super::workers::Duty;
+use crate::StorageError;
+
+/// The readers' duty.
+pub(super) struct Reader {
+    path: PathBuf,
+    queue: Arc<Queue>,
+    clock: Clock,
+    threads: usize,
+    hang_after: Duration,
+}
+
+impl Reader {
+    pub(super) fn new(
+        path: PathBuf,
+        queue: Arc<Queue>,
+        clock: Clock,
+        threads: usize,
+        hang_after: Duration,
+    ) -> Reader {
+        Reader {
+            path,
+            queue,
+            clock,
+            threads: threads.max(1),
+            hang_after,
+        }
+    }
+}
+
+impl Duty for Reader {
+    const KIND: &'static str = "storage_readers";
+
+    fn threads(&self) -> usize {
+        self.threads
+    }
+
+    fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    fn hang_after(&self) -> Duration {
+        self.hang_after
+    }
+
+    fn connect(&self) -> Result<Connection, StorageError> {
+        schema::connect_to_read(&self.path)
+    }
+
+    fn serve(&self, mut connection: Connection, token: &Token) -> Result<(), StorageError> {
+        while self.queue.wait(token) {
+            let Some(mut job) = self.queue.take(token, |_| true) else {
+                continue;
+            };
+            if !job.is_long() {
+                token.busy(self.clock.now());
+            }
+            let outcome = in_one_moment(&mut connection, job.as_mut());
+            token.idle();
+            job.answer(outcome);
+        }
+        Ok(())
+    }
+}
+
+/// Runs a request in a transaction of its own, which ends whatever comes of it.
+fn in_one_moment(connection: &mut Connection, job: &mut dyn Job) -> Result<(), StorageError> {
+    if job.is_long() {
+        return job.run(connection);
+    }
+    let what = job.what();
+    connection
+        .execute_batch("BEGIN")
+        .map_err(|error| of_sqlite(what, &error))?;
+    let outcome = job.run(connection);
+    if !connection.is_autocommit() {
+        connection
+            .execute_batch("COMMIT")
+            .map_err(|error| of_sqlite(what, &error))?;
+    }
+    outcome
+}
