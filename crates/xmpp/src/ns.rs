@@ -1,0 +1,150 @@
+//! Namespaces, by name.
+
+macro_rules! namespaces {
+    ($($(#[$doc:meta])* $name:ident = $value:literal;)*) => {
+        $($(#[$doc])* pub const $name: &str = $value;)*
+
+        /// Every namespace of this module in ascending order: for these the reader allocates nothing.
+        pub static KNOWN: &[&str] = &{
+            let mut all = [$($value),*];
+            sort(&mut all);
+            all
+        };
+    };
+}
+
+namespaces! {
+    /// Content of client streams (RFC 6120 §4.8.2); the implied namespace of every [`crate::Stanza`].
+    CLIENT = "jabber:client";
+    /// Content of server streams (RFC 6120 §4.8.2).
+    SERVER = "jabber:server";
+    /// Content of component streams (XEP-0114).
+    COMPONENT = "jabber:component:accept";
+    /// Streams (RFC 6120 §4.8.1).
+    STREAM = "http://etherx.jabber.org/streams";
+    /// Conditions of stream errors (RFC 6120 §4.9.2).
+    STREAMS = "urn:ietf:params:xml:ns:xmpp-streams";
+    /// Conditions of stanza errors (RFC 6120 §8.3.2).
+    STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas";
+    /// STARTTLS (RFC 6120 §5).
+    TLS = "urn:ietf:params:xml:ns:xmpp-tls";
+    /// SASL (RFC 6120 §6).
+    SASL = "urn:ietf:params:xml:ns:xmpp-sasl";
+    /// Resource binding (RFC 6120 §7).
+    BIND = "urn:ietf:params:xml:ns:xmpp-bind";
+    /// Session establishment (RFC 3921 §3; a no-op since RFC 6121).
+    SESSION = "urn:ietf:params:xml:ns:xmpp-session";
+    /// Framing over WebSocket (RFC 7395).
+    FRAMING = "urn:ietf:params:xml:ns:xmpp-framing";
+    /// Roster (RFC 6121 §2).
+    ROSTER = "jabber:iq:roster";
+    /// Roster versioning feature (RFC 6121 §2.6).
+    ROSTERVER = "urn:xmpp:features:rosterver";
+    /// Pre-approval feature (RFC 6121 §3.4).
+    PRE_APPROVAL = "urn:xmpp:features:pre-approval";
+    /// Data forms (XEP-0004).
+    DATA_FORMS = "jabber:x:data";
+    /// Last activity (XEP-0012).
+    LAST = "jabber:iq:last";
+    /// Service discovery: who are you (XEP-0030).
+    DISCO_INFO = "http://jabber.org/protocol/disco#info";
+    /// Service discovery: what have you (XEP-0030).
+    DISCO_ITEMS = "http://jabber.org/protocol/disco#items";
+    /// Multi-user chat (XEP-0045).
+    MUC = "http://jabber.org/protocol/muc";
+    /// Multi-user chat, occupants (XEP-0045).
+    MUC_USER = "http://jabber.org/protocol/muc#user";
+    /// Ad-hoc commands (XEP-0050).
+    COMMANDS = "http://jabber.org/protocol/commands";
+    /// vCards (XEP-0054).
+    VCARD = "vcard-temp";
+    /// Result sets (XEP-0059).
+    RSM = "http://jabber.org/protocol/rsm";
+    /// Publish-subscribe (XEP-0060).
+    PUBSUB = "http://jabber.org/protocol/pubsub";
+    /// Publish-subscribe, events (XEP-0060).
+    PUBSUB_EVENT = "http://jabber.org/protocol/pubsub#event";
+    /// In-band registration (XEP-0077).
+    REGISTER = "jabber:iq:register";
+    /// In-band registration as a stream feature (XEP-0077).
+    REGISTER_FEATURE = "http://jabber.org/features/iq-register";
+    /// Chat states (XEP-0085).
+    CHATSTATES = "http://jabber.org/protocol/chatstates";
+    /// Software version (XEP-0092).
+    VERSION = "jabber:iq:version";
+    /// Entity capabilities (XEP-0115).
+    CAPS = "http://jabber.org/protocol/caps";
+    /// Avatar hashes in presence (XEP-0153).
+    VCARD_UPDATE = "vcard-temp:x:update";
+    /// Offline storage as a disco feature (XEP-0160).
+    MSGOFFLINE = "msgoffline";
+    /// Delivery receipts (XEP-0184).
+    RECEIPTS = "urn:xmpp:receipts";
+    /// Blocking (XEP-0191).
+    BLOCKING = "urn:xmpp:blocking";
+    /// Stream management (XEP-0198).
+    SM = "urn:xmpp:sm:3";
+    /// Ping (XEP-0199).
+    PING = "urn:xmpp:ping";
+    /// Entity time (XEP-0202).
+    TIME = "urn:xmpp:time";
+    /// Delayed delivery (XEP-0203).
+    DELAY = "urn:xmpp:delay";
+    /// Carbons (XEP-0280).
+    CARBONS = "urn:xmpp:carbons:2";
+    /// Forwarded stanzas (XEP-0297).
+    FORWARD = "urn:xmpp:forward:0";
+    /// Message archive (XEP-0313).
+    MAM = "urn:xmpp:mam:2";
+    /// Processing hints (XEP-0334).
+    HINTS = "urn:xmpp:hints";
+    /// Client state indication (XEP-0352).
+    CSI = "urn:xmpp:csi:0";
+    /// Unique and stable stanza ids (XEP-0359).
+    SID = "urn:xmpp:sid:0";
+    /// Chat markers (XEP-0333).
+    CHAT_MARKERS = "urn:xmpp:chat-markers:0";
+    /// Channel binding capability (XEP-0440).
+    SASL_CB = "urn:xmpp:sasl-cb:0";
+    /// Stream limits (XEP-0478).
+    STREAM_LIMITS = "urn:xmpp:stream-limits:0";
+    /// The prefix `xml`.
+    XML = "http://www.w3.org/XML/1998/namespace";
+}
+
+const fn sort(all: &mut [&str]) {
+    let mut at = 1;
+    while at < all.len() {
+        let mut back = at;
+        while back > 0 && is_less(all[back], all[back - 1]) {
+            let swapped = all[back];
+            all[back] = all[back - 1];
+            all[back - 1] = swapped;
+            back -= 1;
+        }
+        at += 1;
+    }
+}
+
+const fn is_less(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut at = 0;
+    while at < a.len() && at < b.len() {
+        if a[at] != b[at] {
+            return a[at] < b[at];
+        }
+        at += 1;
+    }
+    a.len() < b.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_namespaces_are_sorted_and_different() {
+        assert!(KNOWN.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(KNOWN.binary_search(&CLIENT).is_ok());
+    }
+}

@@ -1,0 +1,190 @@
+//! Typed payloads: from the slice of one child to a value, and from a value to a fragment.
+
+use rxml::error::EndOrError;
+use rxml::{Event, Parse, Parser};
+use xso::{AsXml, FromEventsBuilder, FromXml};
+
+use crate::{Fragment, ns};
+
+pub use xmpp_parsers::bind::{BindQuery, BindResponse};
+pub use xmpp_parsers::data_forms::{DataForm, DataFormType, Field, FieldType};
+pub use xmpp_parsers::delay::Delay;
+pub use xmpp_parsers::disco::{
+    DiscoInfoQuery, DiscoInfoResult, DiscoItemsQuery, DiscoItemsResult, Identity, Item,
+};
+pub use xmpp_parsers::ping::Ping;
+pub use xmpp_parsers::time::{TimeQuery, TimeResult};
+pub use xmpp_parsers::version::{VersionQuery, VersionResult};
+
+/// Something that can be put into a stanza. `()` is nothing, as in an empty IQ result.
+pub trait Payload {
+    /// Writes the payload; see [`Fragment`].
+    fn to_fragment(&self) -> Fragment;
+}
+
+impl Payload for () {
+    fn to_fragment(&self) -> Fragment {
+        Fragment::empty()
+    }
+}
+
+impl Payload for Fragment {
+    fn to_fragment(&self) -> Fragment {
+        self.clone()
+    }
+}
+
+impl Payload for minidom::Element {
+    fn to_fragment(&self) -> Fragment {
+        Fragment::from(self)
+    }
+}
+
+impl<T: Payload> Payload for Option<T> {
+    fn to_fragment(&self) -> Fragment {
+        self.as_ref().map_or_else(Fragment::empty, T::to_fragment)
+    }
+}
+
+/// Makes types that `xso` can write into payloads.
+#[macro_export]
+macro_rules! impl_payload {
+    ($($type:ty),* $(,)?) => {
+        $(impl $crate::Payload for $type {
+            fn to_fragment(&self) -> $crate::Fragment {
+                $crate::payload::fragment_of(self)
+            }
+        })*
+    };
+}
+
+impl_payload!(
+    BindQuery,
+    BindResponse,
+    DataForm,
+    Delay,
+    DiscoInfoQuery,
+    DiscoInfoResult,
+    DiscoItemsQuery,
+    DiscoItemsResult,
+    Ping,
+    TimeQuery,
+    TimeResult,
+    VersionQuery,
+    VersionResult,
+);
+
+/// Writes a value that `xso` can write.
+///
+/// # Panics
+///
+/// When the value holds text that XML cannot carry, such as control characters: values are
+/// made of text that was read from XML or written by us.
+pub fn fragment_of<T: AsXml>(value: &T) -> Fragment {
+    let bytes = xso::to_vec(value).expect("payloads hold text that XML can carry");
+    let text = String::from_utf8(bytes).expect("the writer writes UTF-8");
+    Fragment::from(text)
+}
+
+/// Why a payload is not what its type wants. The answer to a peer is `bad-request`.
+#[derive(Debug, thiserror::Error)]
+pub enum PayloadError {
+    /// The element is no such payload, or attributes, children or text of it are wrong.
+    #[error("payload not understood: {0}")]
+    Mismatch(String),
+    /// The bytes are not well-formed.
+    #[error("payload not well-formed: {0}")]
+    Xml(rxml::Error),
+}
+
+/// Reads a value from one element, whose default namespace is `jabber:client` unless it says
+/// otherwise. Attributes and children that the type does not know are ignored.
+///
+/// # Errors
+///
+/// See [`PayloadError`].
+pub fn parse_slice<T: FromXml>(bytes: &[u8], lang: Option<&str>) -> Result<T, PayloadError> {
+    let mut root = String::from("<r");
+    xml::push_attr("xmlns", ns::CLIENT, &mut root);
+    root.push('>');
+    let mut parser = Parser::new();
+    let context = xso::Context::empty().with_language(lang);
+    let mut builder: Option<T::Builder> = None;
+    let mut inside = false;
+    for part in [root.as_bytes(), bytes] {
+        let mut rest = part;
+        loop {
+            let event = match parser.parse(&mut rest, false) {
+                Ok(Some(event)) => event,
+                Ok(None) | Err(EndOrError::NeedMoreData) => break,
+                Err(EndOrError::Error(error)) => return Err(PayloadError::Xml(error)),
+            };
+            match (&mut builder, event) {
+                (Some(builder), event) => {
+                    if let Some(value) = builder.feed(event, &context).map_err(mismatch)? {
+                        return Ok(value);
+                    }
+                }
+                (None, Event::StartElement(..)) if !inside => inside = true,
+                (None, Event::StartElement(_, name, attrs)) => {
+                    builder = Some(T::from_events(name, attrs, &context).map_err(mismatch)?);
+                }
+                (None, _) => {}
+            }
+        }
+    }
+    Err(PayloadError::Xml(rxml::Error::InvalidEof(None)))
+}
+
+/// Reads a value from a first-level element, such as one of stream negotiation.
+///
+/// # Errors
+///
+/// See [`PayloadError`].
+pub fn parse_whole<T: FromXml>(element: &xml::Element) -> Result<T, PayloadError> {
+    let alone = element
+        .stand_alone(element.bytes().len() * 8 + 16 * 1024)
+        .map_err(|error| PayloadError::Mismatch(error.to_string()))?;
+    parse_slice(alone.bytes(), None)
+}
+
+fn mismatch(error: impl std::fmt::Debug) -> PayloadError {
+    PayloadError::Mismatch(format!("{error:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_become_fragments_and_come_back() {
+        let version = VersionResult {
+            name: "Natter <1>".into(),
+            version: "0.1.0".into(),
+            os: None,
+        };
+        let fragment = version.to_fragment();
+        assert!(fragment.children()[0].is("query", ns::VERSION));
+        let again: VersionResult =
+            parse_slice(fragment.as_str().as_bytes(), None).expect("a version");
+        assert_eq!(
+            (again.name.as_str(), again.version.as_str()),
+            ("Natter <1>", "0.1.0")
+        );
+        assert!(().to_fragment().is_empty());
+    }
+
+    #[test]
+    fn what_is_another_payload_is_a_mismatch() {
+        let read = |text: &str| parse_slice::<VersionQuery>(text.as_bytes(), None);
+        assert!(read("<query xmlns='jabber:iq:version'/>").is_ok());
+        assert!(matches!(
+            read("<query xmlns='jabber:iq:last'/>"),
+            Err(PayloadError::Mismatch(_))
+        ));
+        assert!(matches!(
+            read("<query xmlns='jabber:iq:version'>"),
+            Err(PayloadError::Xml(_))
+        ));
+    }
+}
