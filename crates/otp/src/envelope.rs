@@ -1,0 +1,149 @@
+//! Parcels that cannot be lost: an [`Envelope`] is either taken, handed back, or in its [`DeadLetterBox`].
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// A payload that goes to its dead-letter box if nobody takes it.
+///
+/// Whoever takes final responsibility for the payload calls [`take`](Envelope::take). Until then dropping the
+/// envelope, in whatever way (a panic, a kill, a stop, a forgotten branch), puts the payload into the box.
+#[must_use = "an envelope dropped untaken goes to its dead-letter box"]
+pub struct Envelope<P> {
+    payload: Option<P>,
+    bytes: usize,
+    dead: DeadLetterBox<P>,
+    /// It came out of the box and goes back to its front.
+    returned: bool,
+}
+
+impl<P> Envelope<P> {
+    /// Puts `payload`, which counts as `bytes` bytes in a mailbox, into an envelope that falls into `dead`.
+    pub fn new(payload: P, bytes: usize, dead: &DeadLetterBox<P>) -> Envelope<P> {
+        Envelope {
+            payload: Some(payload),
+            bytes,
+            dead: dead.clone(),
+            returned: false,
+        }
+    }
+
+    /// Takes the payload out: from here on the taker answers for it.
+    pub fn take(mut self) -> P {
+        self.payload.take().expect("an envelope is taken once")
+    }
+
+    /// The payload.
+    pub fn get(&self) -> &P {
+        self.payload.as_ref().expect("an envelope is taken once")
+    }
+
+    /// The payload, to be changed.
+    pub fn get_mut(&mut self) -> &mut P {
+        self.payload.as_mut().expect("an envelope is taken once")
+    }
+
+    /// How many bytes it counts as in a mailbox.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl<P> Drop for Envelope<P> {
+    fn drop(&mut self) {
+        if let Some(payload) = self.payload.take() {
+            self.dead.put(payload, self.bytes, self.returned);
+        }
+    }
+}
+
+impl<P: fmt::Debug> fmt::Debug for Envelope<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Envelope").field(&self.payload).finish()
+    }
+}
+
+struct Letters<P> {
+    queue: Mutex<VecDeque<(P, usize)>>,
+    arrived: Notify,
+}
+
+/// Where envelopes fall that nobody took. It outlives the process that reads it.
+///
+/// It is bounded by what feeds it: the mailboxes and hands that held the envelopes were.
+pub struct DeadLetterBox<P>(Arc<Letters<P>>);
+
+impl<P> DeadLetterBox<P> {
+    /// Makes an empty box.
+    pub fn new() -> DeadLetterBox<P> {
+        DeadLetterBox(Arc::new(Letters {
+            queue: Mutex::new(VecDeque::new()),
+            arrived: Notify::new(),
+        }))
+    }
+
+    /// Waits for the oldest letter. It is still in its envelope: a reader that ends before it takes the letter
+    /// puts it back, at the front. Safe to drop while waiting.
+    pub async fn next(&self) -> Envelope<P> {
+        loop {
+            let arrived = self.0.arrived.notified();
+            if let Some(envelope) = self.try_next() {
+                return envelope;
+            }
+            arrived.await;
+        }
+    }
+
+    /// The oldest letter, if there is one.
+    pub fn try_next(&self) -> Option<Envelope<P>> {
+        let (payload, bytes) = self.0.queue.lock().pop_front()?;
+        Some(Envelope {
+            payload: Some(payload),
+            bytes,
+            dead: self.clone(),
+            returned: true,
+        })
+    }
+
+    /// How many letters lie in it.
+    pub fn len(&self) -> usize {
+        self.0.queue.lock().len()
+    }
+
+    /// Tells whether it is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn put(&self, payload: P, bytes: usize, front: bool) {
+        let mut queue = self.0.queue.lock();
+        if front {
+            queue.push_front((payload, bytes));
+        } else {
+            queue.push_back((payload, bytes));
+        }
+        drop(queue);
+        self.0.arrived.notify_one();
+    }
+}
+
+impl<P> Clone for DeadLetterBox<P> {
+    fn clone(&self) -> Self {
+        DeadLetterBox(self.0.clone())
+    }
+}
+
+impl<P> Default for DeadLetterBox<P> {
+    fn default() -> Self {
+        DeadLetterBox::new()
+    }
+}
+
+impl<P> fmt::Debug for DeadLetterBox<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DeadLetterBox({})", self.len())
+    }
+}

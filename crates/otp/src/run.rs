@@ -1,0 +1,404 @@
+//! The loop of a process, on one `ractor` actor.
+//!
+//! The mailbox is ours (see `cell`): the actor is only told that there is something in it. That gives what the actor
+//! library has not: messages that overtake, an exact moment at which the mailbox closes, a stop that waits for the
+//! current handler only, and a process that changes its code under its mailbox. Killing is the library's: its
+//! signal drops a handler that waits.
+
+use std::any::Any;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use ractor::{Actor, ActorProcessingErr, ActorRef, ActorRuntime};
+use tokio::sync::oneshot;
+
+use crate::cell::{AnyCell, Birth, Cell, CellOf, Mail, Next};
+use crate::ctx::{Ctx, Own};
+use crate::exit::{ExitReason, ProcessId};
+use crate::gen_server::{Flow, GenServer, Info, Init, OldState};
+use crate::pid::{AnyPid, Fault, Pid, UpgradeError};
+use crate::registry::Name;
+use crate::supervisor::StartError;
+
+/// Says that there is something in the mailbox.
+pub(crate) struct Wake;
+
+/// The actor that runs a process.
+pub(crate) struct Port(ActorRef<Wake>);
+
+impl Port {
+    pub(crate) fn wake(&self) {
+        // An actor that has ended has emptied the mailbox, or will.
+        let _ = self.0.send_message(Wake);
+    }
+
+    pub(crate) fn kill(&self) {
+        self.0.kill();
+    }
+}
+
+/// How a start that did not fail went.
+pub(crate) enum Started {
+    Up,
+    Ignored,
+}
+
+/// The running half of a process. Dropped while it still has the process (a kill, an aborted runtime), it ends it.
+struct Body<S: GenServer> {
+    cell: Arc<CellOf<S>>,
+    /// Gone while an upgrade has it, and when the process has ended or moved to another body.
+    ctx: Option<Ctx<S>>,
+    server: Option<S>,
+    start: Option<(S::Args, oneshot::Sender<Started>)>,
+    /// This body has the process no more.
+    left: bool,
+}
+
+enum Step {
+    Idle,
+    End(ExitReason),
+    /// Another body runs the process now.
+    Moved,
+}
+
+struct Shell<S>(PhantomData<fn() -> S>);
+
+impl<S: GenServer> Actor for Shell<S> {
+    type Msg = Wake;
+    type State = Box<Body<S>>;
+    type Arguments = Box<Body<S>>;
+
+    fn pre_start(
+        &self,
+        _myself: ActorRef<Wake>,
+        body: Box<Body<S>>,
+    ) -> impl Future<Output = Result<Box<Body<S>>, ActorProcessingErr>> + Send {
+        std::future::ready(Ok(body))
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Wake>,
+        _wake: Wake,
+        body: &mut Box<Body<S>>,
+    ) -> Result<(), ActorProcessingErr> {
+        let step = AssertUnwindSafe(body.run()).catch_unwind().await;
+        match step {
+            Ok(Step::Idle) => return Ok(()),
+            Ok(Step::Moved) => body.left = true,
+            Ok(Step::End(reason)) => body.end(reason),
+            Err(panic) => body.end(ExitReason::Panic(panic_text(&*panic))),
+        }
+        myself.stop(None);
+        Ok(())
+    }
+}
+
+impl<S: GenServer> Body<S> {
+    async fn run(&mut self) -> Step {
+        if self.left {
+            return Step::Moved;
+        }
+        if let Some((args, started)) = self.start.take()
+            && let Some(step) = self.init(args, started).await
+        {
+            return step;
+        }
+        loop {
+            let flow = match self.cell.next() {
+                Next::Idle => return Step::Idle,
+                Next::Stop(reason) => Flow::Stop(reason),
+                Next::Mail(Mail::Upgrade(upgrade)) => match self.upgrade(upgrade).await {
+                    Some(step) => return step,
+                    None => Flow::Go,
+                },
+                Next::Mail(mail) => match self.handle(mail).await {
+                    Some(flow) => flow,
+                    None => continue,
+                },
+            };
+            if let Some(step) = self.follow(flow).await {
+                return step;
+            }
+            tokio::task::consume_budget().await;
+        }
+    }
+
+    fn parts(&mut self) -> (&mut S, &mut Ctx<S>) {
+        let server = self.server.as_mut().expect("a process past init has state");
+        let ctx = self.ctx.as_mut().expect("a running process has a context");
+        (server, ctx)
+    }
+
+    async fn init(&mut self, args: S::Args, started: oneshot::Sender<Started>) -> Option<Step> {
+        let ctx = self.ctx.as_mut().expect("a running process has a context");
+        let (server, flow) = match S::init(args, ctx).await {
+            Init::Ok(server) => (server, Flow::Go),
+            Init::Continue(server) => (server, Flow::Continue),
+            Init::Ignore => {
+                // Who starts it waits for its end, too.
+                drop(started.send(Started::Ignored));
+                return Some(Step::End(ExitReason::Normal));
+            }
+            Init::Stop(reason) => return Some(Step::End(reason)),
+        };
+        self.server = Some(server);
+        // A starter that is gone has killed us: the signal is on its way.
+        drop(started.send(Started::Up));
+        self.follow(flow).await
+    }
+
+    /// Handles one mail; `None` if it was not worth a callback.
+    async fn handle(&mut self, mail: Mail<S::Call, S::Reply, S::Cast, S::Info>) -> Option<Flow> {
+        let (server, ctx) = self.parts();
+        let info = match mail {
+            Mail::Call(request, from) => {
+                ctx.own().busy();
+                return Some(server.handle_call(request, from, ctx).await);
+            }
+            Mail::Cast(message) => {
+                ctx.own().busy();
+                return Some(server.handle_cast(message, ctx).await);
+            }
+            Mail::Info(message) => Info::Message(message),
+            Mail::Down(down) if ctx.own().fired(down.monitor) => Info::Down(down),
+            Mail::Timer(timer, message) if ctx.own().rang(timer) => Info::Message(message),
+            Mail::Idle(number) if ctx.own().is_idle(number) => Info::Timeout,
+            Mail::Fault(Fault::Panic) => panic!("injected fault"),
+            Mail::Fault(Fault::Hang) => std::future::pending().await,
+            Mail::Down(_) | Mail::Timer(..) | Mail::Idle(_) | Mail::Upgrade(_) => return None,
+        };
+        ctx.own().busy();
+        Some(server.handle_info(info, ctx).await)
+    }
+
+    /// Does what a callback wants done.
+    async fn follow(&mut self, mut flow: Flow) -> Option<Step> {
+        loop {
+            match flow {
+                Flow::Go => return None,
+                Flow::Timeout(d) => {
+                    let (_, ctx) = self.parts();
+                    ctx.wait_idle(d);
+                    return None;
+                }
+                Flow::Continue => {
+                    let (server, ctx) = self.parts();
+                    flow = server.handle_continue(ctx).await;
+                }
+                Flow::Stop(reason) => {
+                    self.cell.close();
+                    let server = self.server.take().expect("a process past init has state");
+                    let ctx = self.ctx.as_mut().expect("a running process has a context");
+                    server.terminate(&reason, ctx).await;
+                    return Some(Step::End(reason));
+                }
+            }
+        }
+    }
+
+    async fn upgrade(&mut self, upgrade: BoxedUpgrade<S>) -> Option<Step> {
+        let server = self.server.take().expect("a process past init has state");
+        let ctx = self.ctx.take().expect("a running process has a context");
+        let old = OldState::new(server);
+        match upgrade.run(old, self.cell.clone(), ctx.into_own()).await {
+            Upgraded::Moved => Some(Step::Moved),
+            Upgraded::Failed(reason) => Some(Step::End(reason)),
+            Upgraded::Refused(old, own) => {
+                self.ctx = Some(Ctx::new(self.cell.clone(), own));
+                match old.take::<S>() {
+                    Ok(server) => self.server = Some(server),
+                    Err(_) => {
+                        let why = "code_change gave back another state than it was given";
+                        return Some(Step::End(ExitReason::error(why)));
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    /// Ends the process: nothing more comes in, its state and all it owns go, what is queued goes, and then all who
+    /// wait for its end are told.
+    fn end(&mut self, reason: ExitReason) {
+        if std::mem::replace(&mut self.left, true) {
+            return;
+        }
+        self.cell.close();
+        let (server, ctx, start) = (self.server.take(), self.ctx.take(), self.start.take());
+        // A state whose `Drop` panics has broken enough; the end goes on.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(server)));
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(start)));
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(ctx)));
+        let _ = catch_unwind(AssertUnwindSafe(|| self.cell.clear()));
+        self.cell.finish(reason);
+    }
+}
+
+impl<S: GenServer> Drop for Body<S> {
+    fn drop(&mut self) {
+        self.end(ExitReason::Killed);
+    }
+}
+
+type BoxedUpgrade<S> = Box<
+    dyn Upgrade<
+            <S as GenServer>::Call,
+            <S as GenServer>::Reply,
+            <S as GenServer>::Cast,
+            <S as GenServer>::Info,
+        >,
+>;
+
+/// How an upgrade went, for the body that had the process.
+pub(crate) enum Upgraded {
+    Moved,
+    Refused(OldState, Own),
+    Failed(ExitReason),
+}
+
+/// An upgrade to a version whose type the running version does not know.
+pub(crate) trait Upgrade<C, R, K, I>: Send {
+    fn run(
+        self: Box<Self>,
+        old: OldState,
+        cell: Arc<Cell<C, R, K, I>>,
+        own: Own,
+    ) -> BoxFuture<'static, Upgraded>;
+}
+
+/// An upgrade to the version `N`.
+pub(crate) struct UpgradeTo<N> {
+    done: oneshot::Sender<Result<(), UpgradeError>>,
+    version: PhantomData<fn() -> N>,
+}
+
+impl<N> UpgradeTo<N> {
+    pub(crate) fn new(done: oneshot::Sender<Result<(), UpgradeError>>) -> UpgradeTo<N> {
+        UpgradeTo {
+            done,
+            version: PhantomData,
+        }
+    }
+}
+
+impl<N: GenServer> Upgrade<N::Call, N::Reply, N::Cast, N::Info> for UpgradeTo<N> {
+    fn run(
+        self: Box<Self>,
+        old: OldState,
+        cell: Arc<CellOf<N>>,
+        own: Own,
+    ) -> BoxFuture<'static, Upgraded> {
+        async move {
+            let mut ctx = Ctx::<N>::new(cell.clone(), own);
+            let refusal = match N::code_change(old, &mut ctx).await {
+                Ok(server) => {
+                    run_body(Body {
+                        cell,
+                        ctx: Some(ctx),
+                        server: Some(server),
+                        start: None,
+                        left: false,
+                    });
+                    drop(self.done.send(Ok(())));
+                    return Upgraded::Moved;
+                }
+                Err(refusal) => refusal,
+            };
+            match refusal.old {
+                Some(old) => {
+                    drop(self.done.send(Err(UpgradeError::Refused(refusal.reason))));
+                    Upgraded::Refused(old, ctx.into_own())
+                }
+                // Who waits learns of the end itself.
+                None => Upgraded::Failed(refusal.reason),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// Gives a body an actor of its own.
+fn run_body<S: GenServer>(body: Body<S>) {
+    let cell = body.cell.clone();
+    let (actor, _) = ActorRuntime::spawn(None, Shell(PhantomData), Box::new(body))
+        .now_or_never()
+        .expect("pre_start waits for nothing")
+        .expect("an actor without a name and with a pre_start that cannot fail starts");
+    cell.attach(Port(actor));
+}
+
+/// Makes a process and lets it run its `init`.
+fn spawn<S: GenServer>(
+    birth: Birth,
+    name: Option<&Name>,
+    args: S::Args,
+) -> Result<(Pid<S>, oneshot::Receiver<Started>), StartError> {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let id = ProcessId(NEXT.fetch_add(1, Ordering::Relaxed));
+    let system = birth.system.clone();
+    let cell: Arc<CellOf<S>> = Cell::new(id, S::KIND, S::MAILBOX_BYTES, birth);
+    if let Some(name) = name
+        && let Err(taken) = system.registry().put(name, cell.clone())
+    {
+        system.observe().remove(id);
+        return Err(StartError::NameTaken(taken));
+    }
+    let (started, ack) = oneshot::channel();
+    run_body(Body {
+        ctx: Some(Ctx::<S>::new(
+            cell.clone(),
+            Own::new(system.clock().clone()),
+        )),
+        cell: cell.clone(),
+        server: None,
+        start: Some((args, started)),
+        left: false,
+    });
+    Ok((Pid::new(cell), ack))
+}
+
+/// Starts a process and waits for its `init`. Dropped while it waits, it kills the process.
+pub(crate) async fn start<S: GenServer>(
+    birth: Birth,
+    name: Option<&Name>,
+    args: S::Args,
+) -> Result<Pid<S>, StartError> {
+    struct Unwanted(Option<AnyPid>);
+    impl Drop for Unwanted {
+        fn drop(&mut self) {
+            if let Some(pid) = &self.0 {
+                pid.kill();
+            }
+        }
+    }
+    let (pid, started) = spawn::<S>(birth, name, args)?;
+    let mut unwanted = Unwanted(Some(pid.any()));
+    let started = match started.await {
+        Ok(Started::Up) => Ok(pid),
+        // It is told only when all of it is gone, its name above all.
+        Ok(Started::Ignored) => {
+            pid.watch().await;
+            Err(StartError::Ignored)
+        }
+        Err(_) => Err(StartError::Failed(pid.watch().await)),
+    };
+    unwanted.0 = None;
+    started
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> Arc<str> {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        Arc::from(*text)
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        Arc::from(text.as_str())
+    } else {
+        Arc::from("a panic without words")
+    }
+}
