@@ -568,3 +568,238 @@ pub fn expected_one_of<'a>(words: impl Iterator<Item = &'a str>, raw: &Raw) -> S
     };
     format!("expected {list}, found {}", raw.found())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Bytes, Document, Layers, Secret};
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    crate::choice! {
+        /// Whether a stream is encrypted.
+        enum Tls {
+            /// Before anything else.
+            Required = "required",
+            /// If the peer wants.
+            Optional = "optional",
+            /// Never.
+            Off = "off",
+        }
+    }
+
+    crate::options! {
+        /// One listener.
+        struct Listener {
+            /// Where.
+            address: Vec<std::net::SocketAddr>,
+            /// Whether encrypted.
+            tls: Tls = Tls::Required => NewConnections,
+        }
+    }
+
+    crate::options! {
+        /// Bounds.
+        struct Limits {
+            /// Bytes of
+            /// one stanza.
+            stanza_bytes: Bytes [Bytes::kib(1)..=Bytes::mib(16)] = Bytes::kib(256),
+            /// Silence.
+            idle: Option<Duration> [Duration::from_secs(1)..],
+        }
+    }
+
+    crate::options! {
+        /// All.
+        struct Root {
+            /// Served.
+            hosts: Vec<String>,
+            /// Doors.
+            listener: Vec<Listener> = vec![] => Restart,
+            /// Bounds.
+            limits: Limits,
+            /// A word of the language.
+            r#type: u8 [..=9] = 1,
+            /// Opened with.
+            key: Option<Secret>,
+            /// Services.
+            modules: BTreeMap<String, Section>,
+            /// By name.
+            host: BTreeMap<String, Limits>,
+        }
+    }
+
+    fn read(text: &str) -> Result<Root, Errors> {
+        let file = Document::parse("n.toml", text)?;
+        Layers::new().file(file).section().read()
+    }
+
+    fn faults(text: &str) -> Vec<String> {
+        let errors = read(text).err().expect("refused");
+        errors.iter().map(Error::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_not_written_has_its_default() {
+        let root = read("hosts = 'a.example'\n").ok().expect("no fault");
+        assert_eq!(root.hosts, ["a.example"]);
+        assert!(root.listener.is_empty() && root.modules.is_empty() && root.host.is_empty());
+        assert_eq!(root.limits.stanza_bytes, Bytes::kib(256));
+        assert_eq!(
+            (root.limits.idle, root.r#type, root.key.is_none()),
+            (None, 1, true)
+        );
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let text = "
+            hosts = ['a', 'b']
+            type = 7
+            key = 'k'
+            [[listener]]
+            address = '127.0.0.1:5222'
+            [[listener]]
+            address = ['127.0.0.1:5223', '[::1]:5223']
+            tls = 'off'
+            [limits]
+            idle = '5 s'
+            [modules.mod_x]
+            anything = 1
+            [host.'a.b']
+            stanza_bytes = '1 MiB'
+        ";
+        let root = read(text).ok().expect("no fault");
+        assert_eq!(root.listener.len(), 2);
+        assert_eq!(
+            (root.listener[0].tls, root.listener[1].tls),
+            (Tls::Required, Tls::Off)
+        );
+        assert_eq!(root.listener[1].address.len(), 2);
+        assert_eq!(
+            (root.limits.idle, root.r#type),
+            (Some(Duration::from_secs(5)), 7)
+        );
+        assert_eq!(root.key.as_ref().map(Secret::expose), Some("k"));
+        assert_eq!(root.modules["mod_x"].path(), "modules.mod_x");
+        assert_eq!(root.host["a.b"].stanza_bytes, Bytes::mib(1));
+        let shown: Vec<String> = root
+            .shown()
+            .iter()
+            .map(|(key, text)| format!("{key}={text}"))
+            .collect();
+        assert_eq!(
+            shown[2..5],
+            [
+                "limits={ stanza_bytes = \"256 KiB\", idle = \"5 s\" }",
+                "type=7",
+                "key=***"
+            ]
+        );
+    }
+
+    #[test]
+    fn every_fault_is_told_at_once() {
+        let text = "\
+hosts = [1, 'a', true]
+tpye = 3
+type = 10
+key = 5
+[[listener]]
+tls = 'requird'
+address = ['127.0.0.1', '127.0.0.1:1']
+[[listener]]
+[limits]
+stanza_bytes = '1 B'
+idle = '5 sec'
+[limist]
+x = 1
+[host.'a.b']
+idle = '0 s'
+";
+        let expected = [
+            "n.toml:1:10: hosts[0]: expected text, found the number 1",
+            "n.toml:1:18: hosts[2]: expected text, found true",
+            "n.toml:2:1: tpye: unknown key (did you mean `type`?)",
+            "n.toml:3:8: type: 10 is outside at most 9",
+            "n.toml:4:7: key: expected text (a secret)",
+            "n.toml:6:7: listener[0].tls: expected \"required\", \"optional\" or \"off\", found text \"requird\" \
+             (did you mean `required`?)",
+            "n.toml:7:12: listener[0].address[0]: expected an address with a port such as \"127.0.0.1:5222\" \
+             or \"[::1]:5222\", found text \"127.0.0.1\"",
+            "n.toml:8:1: listener[1].address: required key is missing",
+            "n.toml:10:16: limits.stanza_bytes: \"1 B\" is outside \"1 KiB\" to \"16 MiB\"",
+            "n.toml:11:8: limits.idle: unknown unit \"sec\" (units: ms, s, min, h, d)",
+            "n.toml:12:2: limist: unknown table (did you mean `limits`?)",
+            "n.toml:15:8: host.\"a.b\".idle: \"0 s\" is outside at least \"1 s\"",
+        ];
+        assert_eq!(faults(text), expected);
+    }
+
+    #[test]
+    fn tables_and_values_are_not_confused() {
+        assert_eq!(
+            faults("hosts = []\nlimits = 3\n[listener]\naddress = []\n"),
+            [
+                "n.toml:2:10: limits: expected a table, found the number 3",
+                "n.toml:3:1: listener: expected an array of tables, written [[listener]]",
+            ]
+        );
+        assert_eq!(faults(""), ["n.toml:1:1: hosts: required key is missing"]);
+    }
+
+    #[test]
+    fn declarations_say_what_there_is() {
+        let limits = Limits::declared();
+        assert_eq!(limits[0].doc, "Bytes of one stanza.");
+        assert_eq!(limits[0].range.as_deref(), Some("\"1 KiB\" to \"16 MiB\""));
+        assert_eq!(limits[0].default.as_deref(), Some("\"256 KiB\""));
+        assert_eq!(
+            (limits[1].default.as_deref(), limits[1].required),
+            (None, false)
+        );
+        assert_eq!(Limits::doc(), "Bounds.");
+        let listener = Listener::declared();
+        assert_eq!(listener[0].type_name, "list of address:port");
+        assert!(listener[0].required);
+        assert_eq!(
+            listener[1].type_name,
+            "\"required\" | \"optional\" | \"off\""
+        );
+        assert_eq!(
+            (listener[0].reload, listener[1].reload),
+            (Reload::Live, Reload::NewConnections)
+        );
+    }
+
+    #[test]
+    fn no_options_means_none() {
+        let file = Document::parse("n.toml", "x = 1\n").expect("well-formed");
+        let told = Layers::new()
+            .file(file)
+            .section()
+            .read::<NoOpts>()
+            .err()
+            .expect("refused");
+        assert_eq!(told.to_string(), "n.toml:1:1: x: unknown key");
+        assert_eq!(NoOpts::defaults(), Ok(NoOpts));
+    }
+
+    #[test]
+    fn a_word_of_a_command_can_be_a_wrong_choice() {
+        let words =
+            Document::from_words(["address=[::1]:80,127.0.0.1:x", "tls=of"]).expect("well-formed");
+        let told = Layers::new()
+            .command(words)
+            .section()
+            .read::<Listener>()
+            .err()
+            .expect("refused");
+        assert_eq!(
+            told.to_string(),
+            "command: address[1]: expected an address with a port such as \"127.0.0.1:5222\" or \"[::1]:5222\", \
+             found text \"127.0.0.1:x\"\n\
+             command: tls: expected \"required\", \"optional\" or \"off\", found text \"of\" (did you mean `off`?)"
+        );
+    }
+}

@@ -242,3 +242,131 @@ pub(crate) fn parse_value(text: &str) -> Option<Raw> {
     let places = Places::new(Layer::Command, "", "");
     Some(places.value(&value, &Origin::command()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Layers;
+    use crate::value::Value;
+    use proptest::prelude::*;
+
+    fn place(document: &Document, path: &[&str]) -> (usize, usize) {
+        let mut table = document.root();
+        let (last, way) = path.split_last().expect("a path");
+        for step in way {
+            table = table
+                .get(step)
+                .and_then(|e| e.value.as_table())
+                .expect("a table");
+        }
+        let origin = &table.get(last).expect("an entry").value.origin;
+        (origin.line, origin.column)
+    }
+
+    #[test]
+    fn every_value_knows_its_place() {
+        let text = "'é' = 1\na.b = 'x'\n\n[limits]\n  depth = 3\n[host.\"x.y\".m]\nk = [1, 2]\n";
+        let Ok(document) = Document::parse("n.toml", text) else {
+            panic!("well-formed")
+        };
+        assert_eq!(place(&document, &["é"]), (1, 7));
+        assert_eq!(place(&document, &["a", "b"]), (2, 7));
+        assert_eq!(place(&document, &["limits"]), (4, 1));
+        assert_eq!(place(&document, &["limits", "depth"]), (5, 11));
+        assert_eq!(place(&document, &["host", "x.y", "m"]), (6, 1));
+        assert_eq!(place(&document, &["host", "x.y", "m", "k"]), (7, 5));
+        assert_eq!(
+            document.root().get("limits").map(|e| e.origin.column),
+            Some(2)
+        );
+    }
+
+    #[test]
+    fn faults_of_syntax_have_a_place() {
+        let told = |text| {
+            Document::parse("n.toml", text)
+                .err()
+                .map(|e| e.to_string())
+                .expect("refused")
+        };
+        let pairs = [
+            ("a = 1\na = 2\n", "n.toml:2:1: duplicate key"),
+            (
+                "a = \n",
+                "n.toml:1:5: string values must be quoted, expected literal string",
+            ),
+            ("[a\nb = 1\n", "n.toml:1:3: unclosed table, expected `]`"),
+            (
+                "\n\na = 'x",
+                "n.toml:3:7: invalid literal string, expected `'`",
+            ),
+        ];
+        for (text, message) in pairs {
+            assert_eq!(told(text), message);
+        }
+    }
+
+    #[test]
+    fn words_of_a_command_make_tables() {
+        let Ok(document) =
+            Document::from_words(["host=echo.x", "limits.depth=3", "limits.name=a=b"])
+        else {
+            panic!("well-formed")
+        };
+        let section = Layers::new().command(document).section();
+        assert_eq!(section.get::<String>("host"), Ok(Some("echo.x".into())));
+        let limits = section.section("limits").expect("a table");
+        assert_eq!(limits.get::<u32>("depth"), Ok(Some(3)));
+        assert_eq!(limits.get::<String>("name"), Ok(Some("a=b".into())));
+        assert_eq!(
+            limits.raw("depth").map(|raw| raw.origin.to_string()),
+            Some("command".into())
+        );
+    }
+
+    #[test]
+    fn bad_words_are_all_told() {
+        let errors = Document::from_words(["x", "a=1", "a=2", "a.b=3", "=4"])
+            .err()
+            .expect("refused");
+        assert_eq!(
+            errors.to_string(),
+            "command: x: expected key=value\ncommand: a: given twice\ncommand: a.b: given twice\ncommand: not a key"
+        );
+    }
+
+    crate::options! {
+        struct Any {
+            a: Option<u8> [1..=9],
+            b: Option<std::time::Duration>,
+            c: Vec<String> = vec![],
+            d: std::collections::BTreeMap<String, crate::Section>,
+            e: Option<crate::Bytes>,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_faulted_inside_it(text in "([a-e]( = |=|\\.)|[\\[\\]\"'{},\n #.=é0-9]|'5 s'|\\[d\\.x\\]\n|true){0,24}") {
+            let read = Document::parse("n.toml", &text)
+                .and_then(|document| Layers::new().file(document).section().read::<Any>());
+            if let Err(errors) = read {
+                prop_assert!(!errors.is_empty());
+                let lines: Vec<&str> = text.split('\n').collect();
+                for error in &errors {
+                    prop_assert!((1..=lines.len()).contains(&error.line), "{error}");
+                    prop_assert!((1..=lines[error.line - 1].chars().count() + 1).contains(&error.column), "{error}");
+                }
+            }
+        }
+
+        #[test]
+        fn wild_text_never_panics(text in any::<String>()) {
+            let _ = Document::parse("n.toml", &text).map(|document| Layers::new().file(document).section().read::<Any>());
+            let _ = Document::from_words([text.as_str()]);
+            let _ = std::time::Duration::from_text(&text);
+            let _ = crate::Bytes::from_text(&text);
+            let _ = Vec::<String>::from_text(&text);
+        }
+    }
+}

@@ -179,3 +179,35 @@ fn first_message<T>(checked: Result<T, Errors>) -> Result<T, String> {
         None => "cannot be read".to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_on_a_command_line() {
+        let list = |text| Vec::<String>::from_text(text);
+        assert_eq!(list("a, b"), Ok(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(list("['a,b']"), Ok(vec!["a,b".to_owned()]));
+        assert_eq!(list(""), Ok(vec![]));
+        let numbers = Vec::<u8>::from_text("1,x");
+        assert_eq!(
+            numbers,
+            Err("[1]: expected a whole number, found text \"x\"".to_owned())
+        );
+        assert_eq!(Vec::<u8>::from_text("7"), Ok(vec![7]));
+    }
+
+    #[test]
+    fn values_of_values_are_shown_as_toml() {
+        assert_eq!(vec![1u8, 2].show(), "[1, 2]");
+        assert_eq!(Some("x".to_owned()).show(), "\"x\"");
+        assert_eq!(None::<u8>.show(), "");
+        let map = BTreeMap::from([("a.b".to_owned(), 1u8), ("c".to_owned(), 2)]);
+        assert_eq!(map.show(), "{ \"a.b\" = 1, c = 2 }");
+        assert_eq!(
+            BTreeMap::<String, u8>::from_text("{ c = 2 }"),
+            Ok(BTreeMap::from([("c".to_owned(), 2)]))
+        );
+    }
+}

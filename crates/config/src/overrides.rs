@@ -192,3 +192,111 @@ fn remove(table: &mut toml_edit::Table, path: &[&str]) -> bool {
     }
     removed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Document;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn number(n: i64) -> Raw {
+        Raw::made(Node::Integer(n))
+    }
+
+    #[test]
+    fn values_are_set_and_unset_and_the_rest_is_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("overrides.toml");
+        std::fs::write(&path, "# kept\n[modules.mod_x]\nmax = 1 # why\n").expect("written");
+        let mut overrides = Overrides::open(&path).expect("opened");
+        overrides
+            .set(&["modules", "mod_x", "max"], &number(2))
+            .expect("set");
+        overrides
+            .set(
+                &["host", "a.b", "modules", "mod_echo", "enabled"],
+                &Raw::made(Node::Bool(true)),
+            )
+            .expect("set");
+        overrides.save().expect("saved");
+        let text = std::fs::read_to_string(&path).expect("read");
+        let expected = "# kept\n[modules.mod_x]\nmax = 2 # why\n\n[host.\"a.b\".modules.mod_echo]\nenabled = true\n";
+        assert_eq!(text, expected);
+        let mode = std::fs::metadata(&path)
+            .expect("there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(
+            std::fs::read_dir(folder.path()).expect("a folder").count(),
+            1
+        );
+
+        let mut again = Overrides::open(&path).expect("opened");
+        assert!(again.contains(&["host", "a.b"]));
+        assert!(again.unset(&["host", "a.b", "modules", "mod_echo"]));
+        assert!(!again.contains(&["host"]));
+        assert!(!again.unset(&["host", "a.b", "modules", "mod_echo"]));
+        again.save().expect("saved");
+        assert_eq!(
+            std::fs::read_to_string(&path).expect("read"),
+            "# kept\n[modules.mod_x]\nmax = 2 # why\n"
+        );
+    }
+
+    #[test]
+    fn a_whole_table_can_be_set() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut overrides = Overrides::open(&folder.path().join("none.toml")).expect("opened");
+        let table =
+            Document::parse("x", "a = 1\nb = ['x']\n[c]\nd = '2 s'\n").expect("well-formed");
+        let table = Raw::made(Node::Table(table.root().clone()));
+        overrides.set(&["m"], &table).expect("set");
+        assert_eq!(
+            overrides.text(),
+            "[m]\na = 1\nb = [\"x\"]\n\n[m.c]\nd = \"2 s\"\n"
+        );
+        let told = overrides
+            .set(&["m", "a", "x"], &number(1))
+            .err()
+            .expect("refused");
+        assert_eq!(told.to_string(), "m.a is no table");
+    }
+
+    #[test]
+    fn what_cannot_be_read_or_written_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("overrides.toml");
+        std::fs::write(&path, "x = = 1").expect("written");
+        let told = Overrides::open(&path).err().expect("no TOML").to_string();
+        assert!(
+            told.starts_with(&format!("{}:1:5: ", path.display())),
+            "{told}"
+        );
+        let nowhere = folder.path().join("no/overrides.toml");
+        let told = Overrides::open(&nowhere)
+            .expect("empty")
+            .save()
+            .err()
+            .expect("no folder")
+            .to_string();
+        assert_eq!(
+            told,
+            format!(
+                "cannot write {}: No such file or directory (os error 2)",
+                nowhere.display()
+            )
+        );
+        let told = Overrides::open(folder.path())
+            .err()
+            .expect("a folder")
+            .to_string();
+        assert_eq!(
+            told,
+            format!(
+                "cannot read {}: Is a directory (os error 21)",
+                folder.path().display()
+            )
+        );
+    }
+}

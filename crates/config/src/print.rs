@@ -237,3 +237,116 @@ pub fn effective_table(shown: &[Shown], origins: bool) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Document, Layers, Secret};
+    use std::collections::BTreeMap;
+
+    crate::choice! {
+        /// Kind.
+        enum Kind {
+            /// Clients.
+            C2s = "c2s",
+            /// Servers.
+            S2s = "s2s",
+        }
+    }
+
+    crate::options! {
+        /// A door of the server.
+        struct Listener {
+            /// Who comes.
+            kind: Kind = Kind::C2s,
+        }
+    }
+
+    crate::options! {
+        /// What there is.
+        struct Root {
+            /// Names served.
+            hosts: Vec<String> = vec!["localhost".into()] => Restart,
+            /// Stanzas a second.
+            rate: u32 [1..=1000] = 10,
+            /// The key of the store.
+            key: Option<Secret>,
+            /// Doors.
+            listener: Vec<Listener> = vec![],
+            /// Doors by name.
+            named: BTreeMap<String, Listener>,
+            /// The first door.
+            first: Listener,
+        }
+    }
+
+    #[test]
+    fn the_reference_has_a_row_for_every_option() {
+        let page = reference(&[
+            Described::of::<Root>(""),
+            Described::of::<crate::NoOpts>("modules.mod_ping"),
+        ]);
+        let expected = "\
+## Top level
+
+What there is.
+
+| Key | Type | Range | Default | Change takes effect | Meaning |
+| --- | --- | --- | --- | --- | --- |
+| `hosts` | list of text | – | `[\"localhost\"]` | restart | Names served. |
+| `rate` | whole number | 1 to 1000 | `10` | live | Stanzas a second. |
+| `key` | secret text | – | – | live | The key of the store. |
+
+## `[[listener]]`
+
+Doors. A door of the server.
+
+| Key | Type | Range | Default | Change takes effect | Meaning |
+| --- | --- | --- | --- | --- | --- |
+| `kind` | \"c2s\" \\| \"s2s\" | – | `\"c2s\"` | live | Who comes. |
+
+## `[named.NAME]`
+
+Doors by name. A door of the server.
+
+| Key | Type | Range | Default | Change takes effect | Meaning |
+| --- | --- | --- | --- | --- | --- |
+| `kind` | \"c2s\" \\| \"s2s\" | – | `\"c2s\"` | live | Who comes. |
+
+## `[first]`
+
+The first door. A door of the server.
+
+| Key | Type | Range | Default | Change takes effect | Meaning |
+| --- | --- | --- | --- | --- | --- |
+| `kind` | \"c2s\" \\| \"s2s\" | – | `\"c2s\"` | live | Who comes. |
+
+## `[modules.mod_ping]`
+
+No options.
+";
+        assert_eq!(page, expected);
+    }
+
+    #[test]
+    fn values_in_effect_have_their_origin() {
+        let file = "key = 'hunter2'\nother = 'hunter3'\n[[listener]]\nkind = 's2s'\n[[listener]]\n[named.'a.b']\n";
+        let file = Document::parse("n.toml", file).expect("well-formed");
+        let overrides =
+            Document::parse_overrides("d/overrides.toml", "rate = 20").expect("well-formed");
+        let section = Layers::new().file(file).overrides(overrides).section();
+        let shown = effective(&section, Root::declared());
+        let expected = "\
+hosts = [\"localhost\"]     # default
+rate = 20                 # overrides.toml
+key = ***                 # n.toml:1:7
+listener[0].kind = \"s2s\"  # n.toml:4:8
+listener[1].kind = \"c2s\"  # default
+named.\"a.b\".kind = \"c2s\"  # default
+first.kind = \"c2s\"        # default
+other = ***               # n.toml:2:9
+";
+        assert_eq!(effective_table(&shown, true), expected);
+        assert!(effective_table(&shown, false).starts_with("hosts = [\"localhost\"]\nrate = 20\n"));
+    }
+}

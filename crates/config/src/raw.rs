@@ -161,7 +161,28 @@ impl Raw {
 
     /// Prints the value as TOML on one line. A word given to a command is printed as a string.
     pub fn to_toml(&self) -> String {
-        self.to_item().to_string().trim().to_owned()
+        match &self.node {
+            Node::Text(text) | Node::Word(text) => quote(text),
+            Node::List(elements) => {
+                let elements: Vec<String> = elements.iter().map(Raw::to_toml).collect();
+                format!("[{}]", elements.join(", "))
+            }
+            Node::Table(table) if table.entries.is_empty() => "{}".to_owned(),
+            Node::Table(table) => {
+                let show = |entry: &Entry| {
+                    format!(
+                        "{} = {}",
+                        crate::print::key(&entry.key),
+                        entry.value.to_toml()
+                    )
+                };
+                let entries: Vec<String> = table.entries.iter().map(show).collect();
+                format!("{{ {} }}", entries.join(", "))
+            }
+            Node::Bool(_) | Node::Integer(_) | Node::Float(_) | Node::Datetime(_) => {
+                self.to_item().to_string().trim().to_owned()
+            }
+        }
     }
 
     pub(crate) fn to_item(&self) -> toml_edit::Value {
@@ -204,9 +225,25 @@ impl Raw {
     }
 }
 
-/// Writes `text` as a TOML basic string.
+/// Writes `text` as a TOML basic string on one line.
 pub(crate) fn quote(text: &str) -> String {
-    toml_edit::Value::from(text).to_string()
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for letter in text.chars() {
+        match letter {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            letter if letter.is_control() => {
+                quoted.push_str(&format!("\\u{:04X}", u32::from(letter)))
+            }
+            letter => quoted.push(letter),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 fn cut(text: &str) -> String {
@@ -233,11 +270,14 @@ mod tests {
     }
 
     #[test]
-    fn prints_toml() {
+    fn prints_toml_on_one_line() {
         let list = Raw::made(Node::List(vec![
-            Raw::text("a\"b"),
+            Raw::text("a\"b\n\u{1}"),
             Raw::made(Node::Bool(true)),
         ]));
-        assert_eq!(list.to_toml(), "['a\"b', true]");
+        assert_eq!(list.to_toml(), "[\"a\\\"b\\n\\u0001\", true]");
+        let again =
+            crate::document::parse_value(&list.to_toml()).expect("what is printed can be read");
+        assert_eq!(again.to_toml(), list.to_toml());
     }
 }

@@ -261,3 +261,144 @@ impl Value for Section {
         Some(Ok(Section::empty(path)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    crate::options! {
+        /// A service.
+        #[derive(Debug, PartialEq)]
+        struct Service {
+            /// Where it answers.
+            host: String = "echo.@HOST@".into(),
+            /// Who may.
+            friends: Vec<String> = vec!["admin@@HOST@".into()],
+            /// How often.
+            max: u32 [1..=1000] = 10,
+        }
+    }
+
+    fn file(text: &str) -> Document {
+        Document::parse("natter.toml", text).expect("well-formed")
+    }
+
+    fn overrides(text: &str) -> Document {
+        Document::parse_overrides("data/overrides.toml", text).expect("well-formed")
+    }
+
+    fn origin(section: &Section, key: &str) -> String {
+        section
+            .raw(key)
+            .map(|raw| raw.origin.to_string())
+            .expect("said")
+    }
+
+    #[test]
+    fn later_layers_win_and_values_know_theirs() {
+        let words = Document::from_words(["c=3"]).expect("well-formed");
+        let section = Layers::new()
+            .command(words)
+            .overrides(overrides("b = 2\nc = 2\n[t]\ny = 2\n"))
+            .file(file(
+                "a = 1\nb = 1\nc = 1\nlist = [1, 2]\n[t]\nx = 1\ny = 1\n",
+            ))
+            .section();
+        assert_eq!(section.get::<u32>("a"), Ok(Some(1)));
+        assert_eq!(section.get::<u32>("b"), Ok(Some(2)));
+        assert_eq!(section.get::<u32>("c"), Ok(Some(3)));
+        assert_eq!(section.get::<u32>("d"), Ok(None));
+        assert_eq!(origin(&section, "a"), "natter.toml:1:5");
+        assert_eq!(origin(&section, "b"), "overrides.toml");
+        assert_eq!(origin(&section, "c"), "command");
+        let table = section.section("t").expect("a table");
+        assert_eq!(
+            (table.get::<u32>("x"), table.get::<u32>("y")),
+            (Ok(Some(1)), Ok(Some(2)))
+        );
+        assert_eq!(origin(&table, "y"), "overrides.toml");
+    }
+
+    #[test]
+    fn a_list_is_covered_whole() {
+        let section = Layers::new()
+            .file(file("l = [1, 2]\n"))
+            .overrides(overrides("l = [3]\n"))
+            .section();
+        assert_eq!(section.get::<Vec<u32>>("l"), Ok(Some(vec![3])));
+    }
+
+    #[test]
+    fn hosts_are_filled_in_written_and_default_texts() {
+        let section = Layers::new()
+            .file(file("friends = ['x@@HOST@', 'y']\n"))
+            .section();
+        let read: Service = section.for_host("a.example").read().expect("no fault");
+        assert_eq!(read.host, "echo.a.example");
+        assert_eq!(read.friends, ["x@a.example", "y"]);
+        let read = Section::empty("")
+            .for_host("b.example")
+            .read::<Service>()
+            .expect("no fault");
+        assert_eq!(read.friends, ["admin@b.example"]);
+    }
+
+    #[test]
+    fn one_table_lies_over_another() {
+        let root = Layers::new()
+            .file(file(
+                "[m]\nmax = 5\nhost = 'x'\n[h.m]\nmax = 6\nenabled = true\n",
+            ))
+            .section();
+        let general = root.section("m").expect("a table");
+        let special = root
+            .section("h")
+            .and_then(|h| h.section("m"))
+            .expect("a table");
+        let joined = general.under(&special);
+        assert_eq!(joined.path(), "h.m");
+        assert_eq!(joined.get::<bool>("enabled"), Ok(Some(true)));
+        let read: Service = joined.without(&["enabled"]).read().expect("no fault");
+        assert_eq!((read.max, read.host.as_str()), (6, "x"));
+        assert_eq!(origin(&joined, "host"), "natter.toml:3:8");
+        assert_eq!(general.under(&Section::empty("h.m")).path(), "m");
+    }
+
+    #[test]
+    fn owners_of_a_section_can_place_their_own_faults() {
+        let root = Layers::new().file(file("[m]\nhost = 'x'\n")).section();
+        let section = root.section("m").expect("a table");
+        assert_eq!(
+            section.error("host", "is taken").to_string(),
+            "natter.toml:2:8: m.host: is taken"
+        );
+        assert_eq!(
+            section.error("max", "is missing").to_string(),
+            "natter.toml:1:1: m.max: is missing"
+        );
+        let fault = root
+            .section("m")
+            .and_then(|m| m.section("host"))
+            .err()
+            .expect("no table");
+        assert_eq!(
+            fault.to_string(),
+            "natter.toml:2:8: m.host: expected a table, found text \"x\""
+        );
+    }
+
+    #[test]
+    fn words_are_given_their_type_before_they_are_kept() {
+        let words = Document::from_words(["max=5", "host=10", "friends=a,b"]).expect("well-formed");
+        let section = Layers::new()
+            .command(words)
+            .section()
+            .resolve(Service::declared());
+        let kept: Vec<String> = section
+            .entries()
+            .iter()
+            .map(|e| e.value.to_toml())
+            .collect();
+        assert_eq!(kept, ["5", "\"10\"", "[\"a\", \"b\"]"]);
+    }
+}

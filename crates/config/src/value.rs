@@ -245,10 +245,7 @@ mod tests {
             read::<SocketAddr>("'[::1]:80'").map(|a| a.show()),
             Ok("\"[::1]:80\"".into())
         );
-        assert_eq!(
-            "a\"b\n".to_owned().show(),
-            "'''\na\"b\n'''".to_owned().trim_end()
-        );
+        assert_eq!("a\"b\n".to_owned().show(), r#""a\"b\n""#);
         assert_eq!(1.5_f64.show(), "1.5");
     }
 
