@@ -1,1 +1,328 @@
-//! `auth`.
+//! Who is who: SASL on the server's side, and the credentials behind it.
+//!
+//! SCRAM-SHA-256 and SCRAM-SHA-1 (RFC 5802, RFC 7677) and PLAIN (RFC 4616) against stored SCRAM keys; a password
+//! itself is never stored. An authentication has three outcomes: yes, no, and *cannot tell now*. An unknown
+//! account and a wrong password look alike, in words and in work.
+
+mod encoding;
+mod exchange;
+mod failure;
+mod hash;
+mod keys;
+mod password;
+mod scram;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use otp::{Clock, System};
+use storage::{Account, Secret, Storage, StorageError};
+use tokio::sync::{OnceCell, Semaphore};
+use xmpp::{BareJid, Condition, StanzaError};
+
+use hash::Hash;
+use keys::{Keys, SALT_BYTES};
+use password::Prepared;
+
+pub use encoding::{decode_initial, decode_response, encode_challenge, encode_success};
+pub use exchange::{Exchange, Step};
+pub use failure::{SaslCondition, SaslFailure};
+pub use password::Password;
+
+const PLAIN: &str = "PLAIN";
+
+/// The name the secret behind made-up salts is stored under.
+const DECOY_SECRET: &str = "auth/decoy";
+
+const NONCE_BYTES: usize = 18;
+
+/// How authentication works.
+#[derive(Clone, Debug)]
+pub struct AuthOptions {
+    /// The iteration count of new credentials. Default 10,000; RFC 7677 §4 asks for 4096 at least.
+    pub iterations: u32,
+    /// How many passwords are hashed at a time. Default: half of the cores, at least 1.
+    pub hashing: usize,
+    /// How long a password may wait for its turn to be hashed. Default 5 s.
+    pub hash_within: Duration,
+}
+
+impl Default for AuthOptions {
+    fn default() -> AuthOptions {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        AuthOptions {
+            iterations: 10_000,
+            hashing: (cores / 2).max(1),
+            hash_within: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why an account was not made or its password not set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterError {
+    /// There is such an account already.
+    #[error("the account exists already")]
+    Exists,
+    /// There is no such account.
+    #[error("there is no such account")]
+    NoAccount,
+    /// The name or the password cannot be used, for this reason.
+    #[error("{0}")]
+    NotAcceptable(&'static str),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StorageError),
+}
+
+/// Answers as XEP-0077 §3.1.1 and §3.3 say: `conflict`, `item-not-found`, `not-acceptable`.
+impl From<RegisterError> for StanzaError {
+    fn from(error: RegisterError) -> StanzaError {
+        match error {
+            RegisterError::Exists => Condition::Conflict.into(),
+            RegisterError::NoAccount => Condition::ItemNotFound.into(),
+            RegisterError::NotAcceptable(_) => Condition::NotAcceptable.into(),
+            RegisterError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// Authentication and the accounts' credentials. A cheap clone.
+#[derive(Clone)]
+pub struct Auth(Arc<Inner>);
+
+struct Inner {
+    storage: Storage,
+    clock: Clock,
+    options: AuthOptions,
+    hashing: Arc<Semaphore>,
+    decoy: OnceCell<Secret>,
+}
+
+impl Auth {
+    /// Authentication against this store.
+    pub fn new(storage: Storage, system: &System, options: AuthOptions) -> Auth {
+        Auth(Arc::new(Inner {
+            storage,
+            clock: system.clock().clone(),
+            hashing: Arc::new(Semaphore::new(options.hashing.max(1))),
+            options,
+            decoy: OnceCell::new(),
+        }))
+    }
+
+    /// The mechanisms to offer, the best first (RFC 6120 §6.3.3). PLAIN only if the stream is encrypted, or
+    /// `plain_without_tls` permits it without.
+    pub fn mechanisms(&self, tls: bool, plain_without_tls: bool) -> Vec<&'static str> {
+        let plain = (tls || plain_without_tls).then_some(PLAIN);
+        Hash::ALL
+            .into_iter()
+            .map(Hash::mechanism)
+            .chain(plain)
+            .collect()
+    }
+
+    /// Starts an authentication for accounts of `host`, a domain in its canonical form.
+    ///
+    /// `tls` says whether the stream is encrypted, or PLAIN is permitted without that.
+    ///
+    /// # Errors
+    ///
+    /// - `invalid-mechanism`: there is no such mechanism.
+    /// - `encryption-required`: PLAIN without `tls`.
+    pub fn start(&self, host: &str, mechanism: &str, tls: bool) -> Result<Exchange, SaslFailure> {
+        Exchange::new(self.clone(), host, mechanism, tls)
+    }
+
+    /// Makes an account with this password.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError::Exists`]; [`RegisterError::NotAcceptable`] for a JID without local part and for a password
+    /// that SASLprep (RFC 4013) refuses or leaves empty; [`RegisterError::Store`].
+    pub async fn register(
+        &self,
+        account: &BareJid,
+        password: Password,
+    ) -> Result<(), RegisterError> {
+        if account.node().is_none() {
+            return Err(RegisterError::NotAcceptable(
+                "an account needs a name before the @",
+            ));
+        }
+        let prepared = password.prepare().map_err(RegisterError::NotAcceptable)?;
+        // Before the costly part; the store decides again.
+        if self.exists(account).await? {
+            return Err(RegisterError::Exists);
+        }
+        let credentials = self.credentials_of(prepared).await?;
+        if self.0.storage.accounts.create(account, credentials).await? {
+            tracing::info!(target: "natter::auth", %account, "account made");
+            Ok(())
+        } else {
+            Err(RegisterError::Exists)
+        }
+    }
+
+    /// Gives an account another password.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError::NoAccount`], [`RegisterError::NotAcceptable`], [`RegisterError::Store`].
+    pub async fn set_password(
+        &self,
+        account: &BareJid,
+        password: Password,
+    ) -> Result<(), RegisterError> {
+        let prepared = password.prepare().map_err(RegisterError::NotAcceptable)?;
+        if !self.exists(account).await? {
+            return Err(RegisterError::NoAccount);
+        }
+        let credentials = self.credentials_of(prepared).await?;
+        if self
+            .0
+            .storage
+            .accounts
+            .set_credentials(account, credentials)
+            .await?
+        {
+            Ok(())
+        } else {
+            Err(RegisterError::NoAccount)
+        }
+    }
+
+    /// Tells whether there is such an account.
+    pub async fn exists(&self, account: &BareJid) -> Result<bool, StorageError> {
+        self.0.storage.accounts.exists(account).await
+    }
+
+    /// Removes an account and all it owns; `false` if there was none.
+    pub async fn remove(&self, account: &BareJid) -> Result<bool, StorageError> {
+        let removed = self.0.storage.accounts.remove(account).await?;
+        if removed {
+            tracing::info!(target: "natter::auth", %account, "account removed");
+        }
+        Ok(removed)
+    }
+
+    /// Tells whether this is the account's password; `false` also if there is no such account.
+    pub async fn check_password(
+        &self,
+        account: &BareJid,
+        password: &Password,
+    ) -> Result<bool, StorageError> {
+        let Ok(prepared) = password.prepare() else {
+            return Ok(false);
+        };
+        let Some((keys, _)) = self.keys_of(account, None).await? else {
+            return Ok(false);
+        };
+        let (hash, salt, iterations) = (keys.hash, keys.salt.clone(), keys.iterations);
+        let given = self
+            .derive(move || Keys::derive(hash, &prepared, salt, iterations))
+            .await?;
+        Ok(keys.same_as(&given))
+    }
+
+    pub(crate) fn iterations(&self) -> u32 {
+        self.0.options.iterations.max(1)
+    }
+
+    /// The account's keys for this hash, or the best it has, and whether it is disabled.
+    pub(crate) async fn keys_of(
+        &self,
+        account: &BareJid,
+        hash: Option<Hash>,
+    ) -> Result<Option<(Keys, bool)>, StorageError> {
+        let Some(found) = self.0.storage.accounts.credentials(account).await? else {
+            return Ok(None);
+        };
+        match hash {
+            Some(hash) => read_keys(account, &found, hash),
+            None => Hash::ALL
+                .into_iter()
+                .find_map(|hash| read_keys(account, &found, hash).transpose())
+                .transpose(),
+        }
+    }
+
+    /// What made-up salts come from: the same for as long as the store lives.
+    pub(crate) async fn decoy_secret(&self) -> Result<&Secret, StorageError> {
+        let make = || self.0.storage.secrets.get_or_create(DECOY_SECRET);
+        self.0.decoy.get_or_try_init(make).await
+    }
+
+    /// The server's part of a nonce.
+    pub(crate) fn nonce(&self) -> Result<String, StorageError> {
+        random(NONCE_BYTES).map(|bytes| encoding::encode(&bytes))
+    }
+
+    /// Does what takes milliseconds away from the async threads, a few at a time.
+    pub(crate) async fn derive<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, StorageError> {
+        const WHAT: &str = "hash a password";
+        let turn = Arc::clone(&self.0.hashing).acquire_owned();
+        let turn = self
+            .0
+            .clock
+            .timeout(self.0.options.hash_within, turn)
+            .await
+            .map_err(|_| StorageError::Busy { what: WHAT })?
+            .map_err(|_| StorageError::Closed { what: WHAT })?;
+        let work = move || {
+            // Held until the work is done, also if nobody waits for it any more.
+            let _turn = turn;
+            work()
+        };
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|_| StorageError::Interrupted { what: WHAT })
+    }
+
+    /// The credentials of a password, one for each hash.
+    async fn credentials_of(
+        &self,
+        password: Prepared,
+    ) -> Result<Vec<storage::Credential>, StorageError> {
+        let salts = [random(SALT_BYTES)?, random(SALT_BYTES)?];
+        let iterations = self.iterations();
+        self.derive(move || {
+            Hash::ALL
+                .into_iter()
+                .zip(salts)
+                .map(|(hash, salt)| Keys::derive(hash, &password, salt, iterations).to_credential())
+                .collect()
+        })
+        .await
+    }
+}
+
+/// The keys of an account for one hash.
+fn read_keys(
+    account: &BareJid,
+    found: &Account,
+    hash: Hash,
+) -> Result<Option<(Keys, bool)>, StorageError> {
+    let Some(credential) = found.credential(hash.mechanism()) else {
+        return Ok(None);
+    };
+    match Keys::from_credential(hash, credential) {
+        Some(keys) => Ok(Some((keys, found.disabled))),
+        None => Err(StorageError::Corrupt {
+            what: format!("read the credentials of {account}"),
+            detail: format!("the {} credential cannot be read", hash.mechanism()),
+        }),
+    }
+}
+
+fn random(bytes: usize) -> Result<Vec<u8>, StorageError> {
+    let mut random = vec![0; bytes];
+    getrandom::fill(&mut random).map_err(|error| StorageError::Io {
+        what: "get random bytes".to_owned(),
+        detail: error.to_string(),
+    })?;
+    Ok(random)
+}

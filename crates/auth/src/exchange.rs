@@ -1,0 +1,260 @@
+//! One authentication, from the choice of a mechanism to its end (RFC 6120 §6.4).
+
+use storage::StorageError;
+use xmpp::BareJid;
+use zeroize::Zeroizing;
+
+use crate::Auth;
+use crate::failure::{SaslCondition, SaslFailure};
+use crate::hash::Hash;
+use crate::keys::Keys;
+use crate::password::Password;
+use crate::scram::{self, ClientFinal, ClientFirst, Plain};
+
+/// What the server says next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The client is to answer this.
+    Challenge(Vec<u8>),
+    /// The client is who it says.
+    Success {
+        /// The account.
+        account: BareJid,
+        /// Data to send along, by which the client knows the server.
+        data: Option<Vec<u8>>,
+    },
+    /// It is not, or that cannot be told. The exchange is over; another may be started.
+    Failure(SaslFailure),
+}
+
+/// One running authentication. Dropped when the client aborts.
+pub struct Exchange {
+    auth: Auth,
+    host: String,
+    state: State,
+}
+
+enum State {
+    Plain,
+    Scram(Hash),
+    Proof(Box<Proof>),
+    Over,
+}
+
+/// What was said before the client's proof.
+struct Proof {
+    account: Option<BareJid>,
+    known: Known,
+    gs2_header: String,
+    nonce: String,
+    client_first_bare: String,
+    server_first: String,
+}
+
+/// The keys to measure a client by.
+struct Known {
+    keys: Keys,
+    /// Whether they are an account's, and not made up for one that does not exist.
+    exists: bool,
+    disabled: bool,
+}
+
+impl Exchange {
+    pub(crate) fn new(
+        auth: Auth,
+        host: &str,
+        mechanism: &str,
+        protected: bool,
+    ) -> Result<Exchange, SaslFailure> {
+        let scram = Hash::ALL
+            .into_iter()
+            .find(|hash| hash.mechanism() == mechanism);
+        let state = match scram {
+            Some(hash) => State::Scram(hash),
+            None if mechanism == crate::PLAIN && protected => State::Plain,
+            None if mechanism == crate::PLAIN => {
+                return Err(SaslCondition::EncryptionRequired.into());
+            }
+            None => return Err(SaslCondition::InvalidMechanism.into()),
+        };
+        Ok(Exchange {
+            auth,
+            host: host.to_owned(),
+            state,
+        })
+    }
+
+    /// Takes the initial response, if there is one; without, asks for it by an empty challenge.
+    pub async fn begin(&mut self, initial: Option<&[u8]>) -> Step {
+        match initial {
+            Some(response) => self.step(response).await,
+            None => Step::Challenge(Vec::new()),
+        }
+    }
+
+    /// Takes the client's next response, decoded, and says what comes next.
+    ///
+    /// After a success or failure every further response fails with `malformed-request`.
+    pub async fn step(&mut self, response: &[u8]) -> Step {
+        let outcome = match std::mem::replace(&mut self.state, State::Over) {
+            State::Plain => self.plain(response).await,
+            State::Scram(hash) => self.scram_first(hash, response).await,
+            State::Proof(proof) => scram_final(*proof, response),
+            State::Over => Err(SaslFailure::malformed("no authentication is under way")),
+        };
+        outcome.unwrap_or_else(Step::Failure)
+    }
+
+    /// RFC 4616.
+    async fn plain(&self, response: &[u8]) -> Result<Step, SaslFailure> {
+        let plain = Plain::parse(response)?;
+        let account = account_of(&plain.authcid, &self.host);
+        check_authzid(plain.authzid.as_deref(), account.as_ref())?;
+        let password = Password::new(String::clone(&plain.password));
+        let Ok(prepared) = password.prepare() else {
+            return Err(SaslCondition::NotAuthorized.into());
+        };
+        let known = self.look_up(&plain.authcid, account.as_ref(), None).await?;
+        let (hash, salt, iterations) = (
+            known.keys.hash,
+            known.keys.salt.clone(),
+            known.keys.iterations,
+        );
+        let given = self
+            .auth
+            .derive(move || Keys::derive(hash, &prepared, salt, iterations))
+            .await
+            .map_err(|error| cannot_tell(&error))?;
+        let right = known.keys.same_as(&given);
+        succeed(right, &known, account, None)
+    }
+
+    /// RFC 5802 §5: the client's first message, and ours.
+    async fn scram_first(&mut self, hash: Hash, response: &[u8]) -> Result<Step, SaslFailure> {
+        let first = ClientFirst::parse(response)?;
+        let account = account_of(&first.username, &self.host);
+        check_authzid(first.authzid.as_deref(), account.as_ref())?;
+        let known = self
+            .look_up(&first.username, account.as_ref(), Some(hash))
+            .await?;
+        let nonce = format!(
+            "{}{}",
+            first.nonce,
+            self.auth.nonce().map_err(|error| cannot_tell(&error))?
+        );
+        let server_first = scram::server_first(&nonce, &known.keys.salt, known.keys.iterations);
+        let challenge = server_first.clone().into_bytes();
+        self.state = State::Proof(Box::new(Proof {
+            account,
+            known,
+            gs2_header: first.gs2_header,
+            nonce,
+            client_first_bare: first.bare,
+            server_first,
+        }));
+        Ok(Step::Challenge(challenge))
+    }
+
+    /// The keys of an account for this hash, or the best it has; made up ones if it has none.
+    async fn look_up(
+        &self,
+        username: &str,
+        account: Option<&BareJid>,
+        hash: Option<Hash>,
+    ) -> Result<Known, SaslFailure> {
+        let stored = match account {
+            Some(account) => self.auth.keys_of(account, hash).await,
+            None => Ok(None),
+        };
+        let found = stored.map_err(|error| cannot_tell(&error))?;
+        // Looked up in either case, so that it takes as long.
+        let secret = self
+            .auth
+            .decoy_secret()
+            .await
+            .map_err(|error| cannot_tell(&error))?;
+        if let Some((keys, disabled)) = found {
+            return Ok(Known {
+                keys,
+                exists: true,
+                disabled,
+            });
+        }
+        // One account has one fake salt, however its name is written.
+        let name = account.map_or_else(|| format!("{username}@{}", self.host), ToString::to_string);
+        Ok(Known {
+            keys: Keys::decoy(
+                hash.unwrap_or(Hash::ALL[0]),
+                secret.expose(),
+                &name,
+                self.auth.iterations(),
+            ),
+            exists: false,
+            disabled: false,
+        })
+    }
+}
+
+/// RFC 5802 §5: the client's proof, and ours.
+fn scram_final(proof: Proof, response: &[u8]) -> Result<Step, SaslFailure> {
+    let last = ClientFinal::parse(response)?;
+    scram::agrees(&last, &proof.gs2_header, &proof.nonce)?;
+    let message = scram::auth_message(
+        &proof.client_first_bare,
+        &proof.server_first,
+        &last.without_proof,
+    );
+    let right = proof.known.keys.accepts(&message, &last.proof);
+    let signature = proof.known.keys.signature(&message);
+    succeed(
+        right,
+        &proof.known,
+        proof.account,
+        Some(scram::server_final(&signature)),
+    )
+}
+
+/// The end of an exchange whose credentials were right or wrong.
+fn succeed(
+    right: bool,
+    known: &Known,
+    account: Option<BareJid>,
+    data: Option<Vec<u8>>,
+) -> Result<Step, SaslFailure> {
+    match account {
+        Some(_) if right && known.exists && known.disabled => {
+            Err(SaslCondition::AccountDisabled.into())
+        }
+        Some(account) if right && known.exists => Ok(Step::Success { account, data }),
+        _ => Err(SaslCondition::NotAuthorized.into()),
+    }
+}
+
+/// The account of a user name at a host, if the name can be one (RFC 6120 §6.3.8).
+fn account_of(username: &str, host: &str) -> Option<BareJid> {
+    let prepared = Zeroizing::new(stringprep::saslprep(username).ok()?.into_owned());
+    if prepared.is_empty() || prepared.contains(['@', '/']) {
+        return None;
+    }
+    let account = xmpp::parse_bare(&format!("{}@{host}", *prepared)).ok()?;
+    (account.domain().as_str() == host && account.node().is_some()).then_some(account)
+}
+
+/// Lets a client act only as itself, named by its bare JID (RFC 6120 §6.3.8).
+fn check_authzid(authzid: Option<&str>, account: Option<&BareJid>) -> Result<(), SaslFailure> {
+    let Some(authzid) = authzid else {
+        return Ok(());
+    };
+    let own = xmpp::parse_bare(authzid).is_ok_and(|identity| Some(&identity) == account);
+    if own && !authzid.contains('/') {
+        Ok(())
+    } else {
+        Err(SaslCondition::InvalidAuthzid.into())
+    }
+}
+
+/// The third outcome: neither yes nor no. Logged here, where it goes no further.
+fn cannot_tell(error: &StorageError) -> SaslFailure {
+    tracing::error!(target: "natter::auth", %error, "an authentication could not be decided");
+    SaslCondition::TemporaryAuthFailure.into()
+}
