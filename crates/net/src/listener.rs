@@ -1,0 +1,242 @@
+//! Listeners: a socket bound before the tree starts, and the process that accepts on it.
+//!
+//! The acceptor is raised by whichever supervisor holds its child spec. When it crashes it is started
+//! again on the same socket, so that nobody is refused meanwhile; when it is stopped the socket is
+//! closed with it, so that nobody waits for an answer that never comes.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use otp::{ChildSpec, Clock, Ctx, ExitReason, GenServer, Init};
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Both ends of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerAddr {
+    /// Where the peer is.
+    pub remote: SocketAddr,
+    /// Where it reached us.
+    pub local: SocketAddr,
+}
+
+/// Who takes accepted sockets.
+pub trait Accept: Send + Sync + 'static {
+    /// Takes one connection. Must return soon, since no other is accepted meanwhile: it starts a
+    /// process and hands the socket over.
+    fn accepted(&self, socket: TcpStream, peer: PeerAddr) -> BoxFuture<'static, ()>;
+}
+
+/// A bound, listening socket.
+#[derive(Debug)]
+pub struct Bound {
+    address: SocketAddr,
+    backlog: u32,
+    /// `None` while no acceptor shall use it.
+    socket: Mutex<Option<StdListener>>,
+}
+
+impl Bound {
+    /// Binds `address` and listens, for at most `backlog` connections not accepted yet. Port 0 picks
+    /// a free one. An IPv6 address takes IPv6 only, so that `0.0.0.0` and `::` can stand side by side.
+    ///
+    /// # Errors
+    ///
+    /// As the system gives them: the address is in use, not here, or not allowed.
+    pub fn bind(address: SocketAddr, backlog: u32) -> io::Result<Bound> {
+        let socket = listen(address, backlog)?;
+        Ok(Bound {
+            address: socket.local_addr()?,
+            backlog,
+            socket: Mutex::new(Some(socket)),
+        })
+    }
+
+    /// The address with the port that was picked.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Closes the socket: connections are refused from now on.
+    pub fn close(&self) {
+        *self.socket.lock() = None;
+    }
+
+    /// The socket for one life of the acceptor; bound anew when it was closed.
+    fn open(&self) -> io::Result<TcpListener> {
+        let mut socket = self.socket.lock();
+        let listener = match &mut *socket {
+            Some(listener) => listener,
+            closed => closed.insert(listen(self.address, self.backlog)?),
+        };
+        TcpListener::from_std(listener.try_clone()?)
+    }
+}
+
+fn listen(address: SocketAddr, backlog: u32) -> io::Result<StdListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Connections of an earlier run may still be waiting to be forgotten.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+/// How an acceptor bears with trouble.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenerLimits {
+    /// Pause after the system had no file or memory for another socket. Default: 200 ms.
+    pub backoff: Duration,
+    /// How long written bytes may stay unacknowledged before the system gives the peer up; no limit
+    /// of ours where the system cannot do it. Default: 60 s.
+    pub unacknowledged: Duration,
+    /// Silence after which the system asks the peer for a sign of life. Default: 5 min.
+    pub keep_alive: Duration,
+}
+
+impl Default for ListenerLimits {
+    fn default() -> Self {
+        ListenerLimits {
+            backoff: Duration::from_millis(200),
+            unacknowledged: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(300),
+        }
+    }
+}
+
+/// The acceptor of `bound` as a child: permanent, stopped at once.
+pub fn listener_child(
+    id: impl Into<String>,
+    bound: Arc<Bound>,
+    on: Arc<dyn Accept>,
+    limits: ListenerLimits,
+) -> ChildSpec {
+    ChildSpec::worker::<Acceptor>(id, move || Args {
+        bound: bound.clone(),
+        on: on.clone(),
+        limits,
+    })
+}
+
+/// What an acceptor starts with.
+pub(crate) struct Args {
+    bound: Arc<Bound>,
+    on: Arc<dyn Accept>,
+    limits: ListenerLimits,
+}
+
+/// The process that accepts. Its loop is a task of its own, so that it hears orders at any time; a
+/// panic there is the process' own.
+pub(crate) struct Acceptor {
+    bound: Arc<Bound>,
+}
+
+impl GenServer for Acceptor {
+    const KIND: &'static str = "listener";
+    type Args = Args;
+    type Call = ();
+    type Reply = ();
+    type Cast = ();
+    type Info = ();
+
+    async fn init(args: Args, ctx: &mut Ctx<Self>) -> Init<Self> {
+        let listener = match args.bound.open() {
+            Ok(listener) => listener,
+            Err(error) => return Init::Stop(ExitReason::error(format!("cannot listen: {error}"))),
+        };
+        ctx.set_kind_label(args.bound.local_addr().to_string());
+        let clock = ctx.clock().clone();
+        let accepting = Accepting {
+            listener,
+            on: args.on,
+            limits: args.limits,
+            clock,
+        };
+        ctx.spawn(accepting.run());
+        Init::Ok(Acceptor { bound: args.bound })
+    }
+
+    async fn terminate(self, reason: &ExitReason, _ctx: &mut Ctx<Self>) {
+        if reason.is_orderly() {
+            self.bound.close();
+        }
+    }
+}
+
+struct Accepting {
+    listener: TcpListener,
+    on: Arc<dyn Accept>,
+    limits: ListenerLimits,
+    clock: Clock,
+}
+
+impl Accepting {
+    async fn run(self) {
+        loop {
+            match self.listener.accept().await {
+                Ok((socket, remote)) => self.hand_over(socket, remote).await,
+                Err(error) => self.bear(&error).await,
+            }
+        }
+    }
+
+    async fn hand_over(&self, socket: TcpStream, remote: SocketAddr) {
+        // The peer may have gone already; then there is nothing to hand over.
+        let Ok(local) = socket.local_addr() else {
+            return;
+        };
+        if let Err(error) = prepare(&socket, &self.limits) {
+            tracing::debug!(target: "natter::net", %remote, %error, "connection not prepared");
+        }
+        self.on.accepted(socket, PeerAddr { remote, local }).await;
+    }
+
+    /// Waits where another attempt would fail at once, and goes on.
+    fn bear(&self, error: &io::Error) -> impl Future<Output = ()> + use<> {
+        let pause = is_shortage(error).then(|| self.clock.sleep(self.limits.backoff));
+        if pause.is_some() {
+            tracing::error!(target: "natter::net", %error, "no connections can be accepted");
+        } else {
+            tracing::debug!(target: "natter::net", %error, "connection lost before it was accepted");
+        }
+        async move {
+            if let Some(pause) = pause {
+                pause.await;
+            }
+        }
+    }
+}
+
+/// Whether the system lacks something, as opposed to a peer that left the queue. What is unknown
+/// counts as a shortage: a pause is cheap, a spinning loop is not.
+fn is_shortage(error: &io::Error) -> bool {
+    !matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::TimedOut
+    )
+}
+
+fn prepare(socket: &TcpStream, limits: &ListenerLimits) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let socket = SockRef::from(socket);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(limits.keep_alive))?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(Some(limits.unacknowledged))?;
+    Ok(())
+}
