@@ -147,6 +147,9 @@ const ROOT: usize = 0;
 const FIRST: usize = 1;
 const CHILD: usize = 2;
 
+/// Attributes, levels and declarations for which an idle reader keeps room.
+const USUAL: usize = 8;
+
 impl RxmlReader {
     /// Returns a reader at the beginning of a stream.
     pub fn new(limits: Limits) -> RxmlReader {
@@ -338,8 +341,10 @@ impl RxmlReader {
                     .expect("children have a first-level parent");
                 let inherited = head.prefix.is_none() && declared_at < CHILD;
                 let foreign = head.prefix.is_some() && declared_at < CHILD;
+                let parent = &self.open[level - 1];
                 let redundant = namespace == building.namespace
-                    && self.open[level - 1].namespace == building.namespace
+                    && parent.namespace == building.namespace
+                    && parent.default.1 < CHILD
                     && !inherited;
                 building.portable &= !foreign && !redundant && !foreign_attrs;
                 if level == CHILD {
@@ -510,14 +515,14 @@ impl RxmlReader {
         self.partial.shrink_to(MAX_TOKEN);
     }
 
-    /// Gives back what is not needed until the next bytes come.
+    /// Gives back what is not needed until the next bytes come. Room for a usual element stays.
     fn release(&mut self) {
         self.parser.release_temporaries();
         if self.partial.is_empty() {
             self.partial = Vec::new();
-            self.pending = Vec::new();
-            self.scope.release();
-            self.open.shrink_to_fit();
+            self.pending.shrink_to(USUAL);
+            self.open.shrink_to(USUAL);
+            self.scope.release(USUAL);
         }
     }
 

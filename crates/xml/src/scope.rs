@@ -75,8 +75,8 @@ impl Scope {
         self.bindings.truncate(len);
     }
 
-    /// Gives back memory that only a rare, big element needed.
-    pub fn release(&mut self) {
-        self.bindings.shrink_to_fit();
+    /// Gives back the room for more than `kept` declarations that only a rare element needed.
+    pub fn release(&mut self, kept: usize) {
+        self.bindings.shrink_to(kept);
     }
 }

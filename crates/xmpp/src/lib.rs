@@ -29,3 +29,4 @@ pub use crate::stanza::{
 };
 pub use crate::stream_error::{StreamCondition, StreamError};
 pub use xml::Child;
+pub use xso::FromXml;

@@ -203,7 +203,8 @@ fn type_of(kind: Kind, attribute: Option<&str>) -> Option<StanzaType> {
 /// Writes the attributes that no rule of ours knows, in their order and standing alone.
 fn extra_of(attrs: &[Attr]) -> Box<str> {
     let mut out = String::new();
-    for (number, attr) in attrs.iter().enumerate() {
+    let mut number = 0;
+    for attr in attrs {
         match (attr.namespace.as_str(), attr.name.as_str()) {
             ("", "from" | "to" | "id" | "type") | (ns::XML, "lang") => {}
             ("", name) => push_attr(name, &attr.value, &mut out),
@@ -211,6 +212,7 @@ fn extra_of(attrs: &[Attr]) -> Box<str> {
             (namespace, name) => {
                 push_attr(&format!("xmlns:a{number}"), namespace, &mut out);
                 push_attr(&format!("a{number}:{name}"), &attr.value, &mut out);
+                number += 1;
             }
         }
     }
