@@ -1,1 +1,24 @@
-//! `router`.
+//! The router: who owns a domain, who answers an IQ, who listens to an event.
+//!
+//! Lookups are snapshot reads where the caller stands; changes go through one supervised process,
+//! which monitors the owners of entries and takes an entry back when its owner ends. The router knows
+//! neither sockets nor storage nor any module's name. Source: RFC 6120 §10, RFC 6121 §8.
+
+mod dead_letters;
+mod hooks;
+mod iq;
+mod meta;
+mod route;
+mod table;
+
+pub use dead_letters::{DeadLetters, dead_letters_name};
+pub use hooks::{Flow, Folded, HANDLER_DEADLINE, Hook, HookInfo, HookRow, HookSpec, OnPanic, Priority};
+pub use iq::{ANSWER_WITHIN, Answer, Iq, IqError, IqHandler, IqKind, IqSpec, To};
+pub use meta::{Accountant, DeadLetterBox, Flags, Ledger, Meta, Origin, Outcome, Packet, Parcel, Receipt, SessionOrigin};
+pub use route::{
+    BalanceBy, FilterPacket, Inline, InstallError, MAX_HOPS, Mode, Post, RouteRow, RouteSpec, Router, Routing,
+};
+pub use table::{Change, Feature, owner_name};
+
+/// The hooks that this crate runs.
+pub const HOOKS: &[HookInfo] = &[<FilterPacket as Hook>::INFO];

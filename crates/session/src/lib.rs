@@ -1,1 +1,21 @@
-//! `session`.
+//! Sessions: the clients of this server, from connection to goodbye.
+//!
+//! The c2s process, the session table and its manager, presence, and delivery to accounts by the
+//! rules of RFC 6121 §8.5. Knows no module and no SQL: what modules contribute comes in by [`hooks`].
+
+mod c2s;
+mod deliver;
+mod flush;
+pub mod hooks;
+mod local;
+mod negotiate;
+mod presence;
+mod sm;
+mod table;
+
+pub use c2s::{C2s, C2sArgs, C2sOptions, Cast};
+pub use hooks::HOOKS;
+pub use local::{Local, LocalArgs, local_child_spec};
+pub use negotiate::{AccountLogin, ByHooks};
+pub use sm::{Sessions, Sm, Watch, sm_name};
+pub use table::{Entry, Opened, SessionTable};

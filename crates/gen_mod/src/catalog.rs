@@ -1,0 +1,145 @@
+//! The catalogue: which modules there are. Written once, as a list, in `modules`.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use config::{Declared, Errors, Options, Section};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use otp::{ChildSpec, Restart, Strategy, Supervisor};
+use parking_lot::Mutex;
+
+use crate::module::{Depends, Module, Reload};
+use crate::server::{Args, Call, ModuleServer, Reply, module_name};
+use crate::{Host, Source};
+
+/// How often a module may fall before it is given up: 5 restarts in 30 s.
+const INTENSITY: (u32, Duration) = (5, Duration::from_secs(30));
+
+/// How long a module may take to read new options.
+const RELOAD_WITHIN: Duration = Duration::from_secs(5);
+
+/// What is known of a module without running it.
+#[derive(Clone, Copy)]
+pub struct ModuleKind {
+    /// Its name.
+    pub name: &'static str,
+    /// What it implements.
+    pub sources: &'static [Source],
+    /// Modules it needs.
+    pub depends: &'static [Depends],
+    /// Its options.
+    pub options: fn() -> &'static [Declared],
+    pub(crate) prepare: fn(&Host, &Section) -> Result<Prepared, Errors>,
+}
+
+/// A module of type `M`, for the catalogue.
+#[must_use]
+pub const fn kind<M: Module>() -> ModuleKind {
+    ModuleKind {
+        name: M::NAME,
+        sources: M::SOURCES,
+        depends: M::DEPENDS,
+        options: M::Opts::declared,
+        prepare: prepare::<M>,
+    }
+}
+
+/// A module whose options are read and found good.
+pub(crate) struct Prepared {
+    /// Its own small supervisor, to be a child of the host's `modules_sup`.
+    pub(crate) spec: ChildSpec,
+    pub(crate) reserved: Arc<Mutex<Vec<String>>>,
+    pub(crate) control: Arc<dyn Control>,
+}
+
+/// What the loader does with a running module, its type erased.
+pub(crate) trait Control: Send + Sync {
+    /// Reads new options and gives them to the process.
+    fn reload(&self, section: &Section) -> Result<BoxFuture<'static, Reload>, Errors>;
+    /// The process, when it runs.
+    fn process(&self) -> Option<otp::AnyPid>;
+}
+
+struct Controlled<M: Module> {
+    host: Host,
+    opts: Arc<ArcSwap<M::Opts>>,
+}
+
+fn prepare<M: Module>(host: &Host, section: &Section) -> Result<Prepared, Errors> {
+    let opts = Arc::new(ArcSwap::from_pointee(section.for_host(&host.name).read::<M::Opts>()?));
+    let reserved: Arc<Mutex<Vec<String>>> = Arc::default();
+    let control = Arc::new(Controlled::<M> { host: host.clone(), opts: Arc::clone(&opts) });
+    let spec = {
+        let (host, reserved) = (host.clone(), Arc::clone(&reserved));
+        ChildSpec::supervisor(M::NAME, move || {
+            let name = module_name(M::NAME, &host.name);
+            let (host, opts, reserved) = (host.clone(), Arc::clone(&opts), Arc::clone(&reserved));
+            let worker = ChildSpec::worker::<ModuleServer<M>>(M::NAME, move || Args {
+                host: host.clone(),
+                opts: Arc::clone(&opts),
+                reserved: Arc::clone(&reserved),
+            });
+            Supervisor::new(Strategy::OneForOne)
+                .intensity(INTENSITY.0, INTENSITY.1)
+                .child(worker.registered(name))
+        })
+        .restart(Restart::Temporary)
+    };
+    Ok(Prepared { spec, reserved, control })
+}
+
+impl<M: Module> Control for Controlled<M> {
+    fn reload(&self, section: &Section) -> Result<BoxFuture<'static, Reload>, Errors> {
+        let new = Arc::new(section.for_host(&self.host.name).read::<M::Opts>()?);
+        self.opts.store(Arc::clone(&new));
+        let process = self.host.system.registry().whereis::<ModuleServer<M>>(&module_name(M::NAME, &self.host.name));
+        Ok(async move {
+            let Some(process) = process else { return Reload::Restart };
+            match process.call(Call::Reload(new), RELOAD_WITHIN).await {
+                Ok(Reply::Reloaded(reload)) => reload,
+                Ok(Reply::Answer(_)) | Err(_) => Reload::Restart,
+            }
+        }
+        .boxed())
+    }
+
+    fn process(&self) -> Option<otp::AnyPid> {
+        let name = module_name(M::NAME, &self.host.name);
+        self.host.system.registry().whereis::<ModuleServer<M>>(&name).map(|pid| pid.any())
+    }
+}
+
+/// Asks a module's process something that only the two of them understand.
+///
+/// # Errors
+///
+/// `None` when the module does not run, does not answer in time, or does not know the request.
+pub async fn request<M: Module, A: Any>(host: &Host, request: impl Any + Send, within: Duration) -> Option<A> {
+    let name = module_name(M::NAME, &host.name);
+    let process = host.system.registry().whereis::<ModuleServer<M>>(&name)?;
+    match process.call(Call::Request(Box::new(request)), within).await {
+        Ok(Reply::Answer(Ok(answer))) => answer.downcast().ok().map(|answer| *answer),
+        _ => None,
+    }
+}
+
+/// All modules of this build, in alphabetical order.
+#[derive(Clone, Copy)]
+pub struct Catalog(pub &'static [ModuleKind]);
+
+impl Catalog {
+    /// The module of that name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&'static ModuleKind> {
+        self.0.iter().find(|kind| kind.name == name)
+    }
+
+    /// The module whose name is nearest to a mistyped one.
+    #[must_use]
+    pub fn nearest(&self, name: &str) -> Option<&'static str> {
+        config::nearest(name, self.0.iter().map(|kind| kind.name))
+    }
+}

@@ -1,0 +1,346 @@
+//! Hooks: typed folds over events, run where the event happens.
+//!
+//! The value of a fold is the hook's own type. A handler runs in the process that runs the hook; it
+//! may cast to that process, never call it. A handler that panics is fenced: the fold goes on with the
+//! value it had (`Continue`), or ends as denied (`Deny`), as the hook's declaration says.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use otp::{Clock, ProcessId};
+
+use crate::Router;
+
+/// How long a handler that waits may take, unless the hook says otherwise.
+pub const HANDLER_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What a handler that panics or comes too late does to the fold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnPanic {
+    /// Logged and counted; the value is kept and the next handler runs.
+    Continue,
+    /// The fold fails closed: it ends as [`Folded::Denied`].
+    Deny,
+}
+
+/// A hook's declaration, printed as HOOKS.md.
+#[derive(Clone, Copy, Debug)]
+pub struct HookInfo {
+    /// Its name, as ejabberd's where it has the same hook.
+    pub name: &'static str,
+    /// The step that runs it.
+    pub run_by: &'static str,
+    /// The process it runs in.
+    pub process: &'static str,
+    /// What the fold carries.
+    pub carries: &'static str,
+    /// What stopping or dropping means.
+    pub stopping: &'static str,
+    /// What a panicking handler does to the fold.
+    pub on_panic: OnPanic,
+    /// Whether a handler may wait.
+    pub may_wait: bool,
+}
+
+/// An event that handlers fold over. The implementing type is the value of the fold.
+pub trait Hook: Clone + Send + Sync + 'static {
+    /// Its declaration.
+    const INFO: HookInfo;
+
+    /// The host whose handlers run; the empty string for hooks of the whole node.
+    fn host(&self) -> &str;
+}
+
+/// A handler's answer.
+#[derive(Debug)]
+pub enum Flow<H> {
+    /// On to the next handler, with this value.
+    Next(H),
+    /// The fold ends here, with this value.
+    Stop(H),
+    /// The event ends here.
+    Drop,
+}
+
+/// How a fold ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Folded<H> {
+    /// Every handler passed the value on.
+    Done(H),
+    /// A handler ended the fold with this value.
+    Stopped(H),
+    /// A handler dropped the event.
+    Dropped,
+    /// A handler of a hook that fails closed panicked or came too late.
+    Denied,
+}
+
+impl<H> Folded<H> {
+    /// The value, unless the event was dropped or denied.
+    pub fn value(self) -> Option<H> {
+        match self {
+            Folded::Done(value) | Folded::Stopped(value) => Some(value),
+            Folded::Dropped | Folded::Denied => None,
+        }
+    }
+}
+
+/// A handler's place: low first. ejabberd's numbers keep their meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Priority(pub u32);
+
+impl Priority {
+    /// Before all that stores: strangers, filters.
+    pub const EARLY: Priority = Priority(25);
+    /// The default.
+    pub const NORMAL: Priority = Priority(50);
+    /// After all others: the last word, such as a bounce.
+    pub const LAST: Priority = Priority(100);
+}
+
+enum Call<H> {
+    Now(Box<dyn Fn(H) -> Flow<H> + Send + Sync>),
+    Wait(Box<dyn Fn(H) -> BoxFuture<'static, Flow<H>> + Send + Sync>),
+}
+
+/// A handler ready to be installed, with its type erased.
+pub struct HookSpec {
+    pub(crate) hook: TypeId,
+    pub(crate) info: HookInfo,
+    pub(crate) host: Arc<str>,
+    pub(crate) priority: Priority,
+    pub(crate) waits: bool,
+    call: Arc<dyn Any + Send + Sync>,
+}
+
+impl HookSpec {
+    /// A handler that answers at once.
+    pub fn now<H: Hook>(
+        host: &str,
+        priority: Priority,
+        handler: impl Fn(H) -> Flow<H> + Send + Sync + 'static,
+    ) -> HookSpec {
+        HookSpec::new::<H>(host, priority, false, Call::Now(Box::new(handler)))
+    }
+
+    /// A handler that may wait; only hooks declared `may_wait` accept it.
+    pub fn wait<H: Hook>(
+        host: &str,
+        priority: Priority,
+        handler: impl Fn(H) -> BoxFuture<'static, Flow<H>> + Send + Sync + 'static,
+    ) -> HookSpec {
+        HookSpec::new::<H>(host, priority, true, Call::Wait(Box::new(handler)))
+    }
+
+    fn new<H: Hook>(host: &str, priority: Priority, waits: bool, call: Call<H>) -> HookSpec {
+        HookSpec {
+            hook: TypeId::of::<H>(),
+            info: H::INFO,
+            host: host.into(),
+            priority,
+            waits,
+            call: Arc::new(call),
+        }
+    }
+}
+
+/// One handler in a host's table.
+pub(crate) struct HookEntry {
+    pub(crate) owner: ProcessId,
+    pub(crate) owner_name: Arc<str>,
+    pub(crate) priority: Priority,
+    pub(crate) info: HookInfo,
+    pub(crate) failures: AtomicU64,
+    call: Arc<dyn Any + Send + Sync>,
+}
+
+/// The handlers of one host, in order.
+#[derive(Clone, Default)]
+pub(crate) struct HookTable(HashMap<TypeId, Arc<[Arc<HookEntry>]>>);
+
+impl HookTable {
+    pub(crate) fn insert(&mut self, spec: HookSpec, owner: ProcessId, owner_name: &Arc<str>) {
+        let entry = Arc::new(HookEntry {
+            owner,
+            owner_name: Arc::clone(owner_name),
+            priority: spec.priority,
+            info: spec.info,
+            failures: AtomicU64::new(0),
+            call: spec.call,
+        });
+        let slot = self.0.entry(spec.hook).or_insert_with(|| Arc::new([]));
+        let mut entries = slot.to_vec();
+        let at = entries.partition_point(|e| e.priority <= entry.priority);
+        entries.insert(at, entry);
+        *slot = entries.into();
+    }
+
+    pub(crate) fn remove_owner(&mut self, owner: ProcessId) {
+        self.0.retain(|_, slot| {
+            if slot.iter().any(|e| e.owner == owner) {
+                *slot = slot.iter().filter(|e| e.owner != owner).cloned().collect();
+            }
+            !slot.is_empty()
+        });
+    }
+
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<HookEntry>> {
+        self.0.values().flat_map(|slot| slot.iter())
+    }
+
+    fn of<H: Hook>(&self) -> Option<&Arc<[Arc<HookEntry>]>> {
+        self.0.get(&TypeId::of::<H>())
+    }
+}
+
+impl HookEntry {
+    fn typed<H: Hook>(&self) -> &Call<H> {
+        self.call.downcast_ref().expect("entries are filed under their hook's type")
+    }
+
+    fn failed(&self, why: &str) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(
+            target: "natter::hook",
+            hook = self.info.name,
+            handler = %self.owner_name,
+            on_panic = ?self.info.on_panic,
+            why,
+            "hook handler failed"
+        );
+    }
+}
+
+/// A row of `natterctl hook_list`.
+#[derive(Clone, Debug)]
+pub struct HookRow {
+    /// The hook's name.
+    pub hook: &'static str,
+    /// The host; empty for the whole node.
+    pub host: String,
+    /// The handler's place.
+    pub priority: u32,
+    /// Whose handler it is.
+    pub handler: String,
+    /// How often it panicked or came too late.
+    pub failures: u64,
+}
+
+impl Router {
+    /// Runs the fold of a hook that does not wait. Costs one table look-up when nobody listens.
+    pub fn fold<H: Hook>(&self, value: H) -> Folded<H> {
+        debug_assert!(!H::INFO.may_wait, "{} is run by fold_wait", H::INFO.name);
+        let Some(entries) = self.handlers::<H>(value.host()) else { return Folded::Done(value) };
+        let mut value = value;
+        for entry in entries.iter() {
+            let Call::Now(call) = entry.typed::<H>() else {
+                unreachable!("waiting handlers are refused where a hook does not wait")
+            };
+            // The clone is what is kept when the handler panics.
+            let kept = value.clone();
+            match catch_unwind(AssertUnwindSafe(|| call(value))) {
+                Ok(Flow::Next(next)) => value = next,
+                Ok(Flow::Stop(last)) => return Folded::Stopped(last),
+                Ok(Flow::Drop) => return Folded::Dropped,
+                Err(panic) => {
+                    entry.failed(panic_text(&*panic));
+                    match H::INFO.on_panic {
+                        OnPanic::Continue => value = kept,
+                        OnPanic::Deny => return Folded::Denied,
+                    }
+                }
+            }
+        }
+        Folded::Done(value)
+    }
+
+    /// Runs the fold of a hook whose handlers may wait, each within [`HANDLER_DEADLINE`].
+    pub async fn fold_wait<H: Hook>(&self, value: H) -> Folded<H> {
+        let Some(entries) = self.handlers::<H>(value.host()) else { return Folded::Done(value) };
+        let mut value = value;
+        for entry in entries.iter() {
+            let kept = value.clone();
+            match run(entry.typed::<H>(), value, self.clock()).await {
+                Ok(Flow::Next(next)) => value = next,
+                Ok(Flow::Stop(last)) => return Folded::Stopped(last),
+                Ok(Flow::Drop) => return Folded::Dropped,
+                Err(why) => {
+                    entry.failed(&why);
+                    match H::INFO.on_panic {
+                        OnPanic::Continue => value = kept,
+                        OnPanic::Deny => return Folded::Denied,
+                    }
+                }
+            }
+        }
+        Folded::Done(value)
+    }
+
+    /// Whether anybody of `host` listens to the hook: asked before a fold's value is made.
+    #[must_use]
+    pub fn has_handlers<H: Hook>(&self, host: &str) -> bool {
+        self.host_table(host).is_some_and(|table| table.hooks.of::<H>().is_some())
+    }
+
+    fn handlers<H: Hook>(&self, host: &str) -> Option<Arc<[Arc<HookEntry>]>> {
+        self.host_table(host)?.hooks.of::<H>().map(Arc::clone)
+    }
+
+    /// Every handler of every host, by hook and place.
+    #[must_use]
+    pub fn hook_list(&self) -> Vec<HookRow> {
+        let mut rows: Vec<HookRow> = self
+            .host_tables()
+            .iter()
+            .flat_map(|(host, table)| {
+                let rows: Vec<HookRow> = table
+                    .hooks
+                    .entries()
+                    .map(|entry| HookRow {
+                        hook: entry.info.name,
+                        host: host.to_string(),
+                        priority: entry.priority.0,
+                        handler: entry.owner_name.to_string(),
+                        failures: entry.failures.load(Ordering::Relaxed),
+                    })
+                    .collect();
+                rows
+            })
+            .collect();
+        rows.sort_by(|a, b| {
+            (a.hook, &a.host, a.priority, &a.handler).cmp(&(b.hook, &b.host, b.priority, &b.handler))
+        });
+        rows
+    }
+}
+
+async fn run<H: Hook>(call: &Call<H>, value: H, clock: &Clock) -> Result<Flow<H>, String> {
+    match call {
+        Call::Now(call) => {
+            catch_unwind(AssertUnwindSafe(|| call(value))).map_err(|p| panic_text(&*p).to_owned())
+        }
+        Call::Wait(call) => {
+            let handler = AssertUnwindSafe(async { call(value).await }).catch_unwind();
+            match clock.timeout(HANDLER_DEADLINE, handler).await {
+                Ok(Ok(flow)) => Ok(flow),
+                Ok(Err(panic)) => Err(panic_text(&*panic).to_owned()),
+                Err(_) => Err(format!("no answer within {} s", HANDLER_DEADLINE.as_secs())),
+            }
+        }
+    }
+}
+
+/// The text a panic was raised with.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a panic without text")
+}

@@ -1,0 +1,531 @@
+//! The route of a packet: from the caller's hands to the process that owns its destination's domain.
+//!
+//! Runs in the caller. Order, as in ejabberd: fold `filter_packet`; answers to our own IQs; the route
+//! table by the destination's domain; the default route. See docs/ROUTING.md.
+
+use std::collections::hash_map::DefaultHasher;
+use std::fmt;
+use std::future::Future;
+use std::hash::{Hash, Hasher};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use otp::{AnyPid, CallError, Clock, ProcessId, System};
+use xmpp::{Condition, IqType, Jid, Kind, PresenceType, Stanza, StanzaError};
+
+use crate::hooks::{Folded, Hook, HookInfo, OnPanic};
+use crate::iq::Pending;
+use crate::table::{Call, Change, Feature, HostTable, Owner, Tables, owner_name};
+use crate::{Flags, Meta, Origin, Outcome, Packet, Parcel, Receipt};
+
+/// How long a change of the tables may take.
+const CHANGE_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often a packet is routed again after the process that had it fell, before it is bounced.
+pub const MAX_HOPS: u8 = 3;
+
+/// Prints one trace line of a stanza's way, to target `natter::stanza`.
+#[macro_export]
+macro_rules! step {
+    ($meta:expr, $step:expr $(, $($field:tt)*)?) => {
+        ::tracing::trace!(target: "natter::stanza", trace = $meta.trace, step = $step $(, $($field)*)?)
+    };
+}
+
+/// A packet's remaining way. Ready at once unless somebody has to wait for a store.
+#[must_use = "a packet goes on only when its routing is awaited"]
+pub struct Routing(Option<BoxFuture<'static, ()>>);
+
+impl Routing {
+    /// Nothing is left to do.
+    pub fn done() -> Routing {
+        Routing(None)
+    }
+
+    /// The rest of the way.
+    pub fn later(rest: impl Future<Output = ()> + Send + 'static) -> Routing {
+        Routing(Some(Box::pin(rest)))
+    }
+}
+
+impl Future for Routing {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.0 {
+            None => Poll::Ready(()),
+            Some(rest) => rest.as_mut().poll(cx),
+        }
+    }
+}
+
+/// Takes a packet in the caller's process.
+pub type Inline = Arc<dyn Fn(Packet) -> Routing + Send + Sync>;
+
+/// Puts a parcel into a process's mailbox; hands it back when that is full or gone.
+pub type Post = Arc<dyn Fn(Parcel) -> Result<(), Parcel> + Send + Sync>;
+
+/// What a balanced route chooses its slot by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BalanceBy {
+    /// By chance.
+    Random,
+    /// By the sender's full address.
+    Source,
+    /// By the recipient's full address.
+    Destination,
+    /// By the sender's bare address.
+    BareSource,
+    /// By the recipient's bare address.
+    BareDestination,
+}
+
+/// How the owner of a domain takes its packets.
+#[derive(Clone)]
+pub enum Mode {
+    /// A function called where the router stands.
+    Inline(Inline),
+    /// A process, told.
+    Actor(Post),
+    /// One of several processes, chosen by a key. An empty slot bounces, it never drops.
+    Balanced(BalanceBy, Vec<Option<Post>>),
+}
+
+impl fmt::Debug for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A route ready to be installed.
+#[derive(Clone, Debug)]
+pub struct RouteSpec {
+    pub(crate) domain: Arc<str>,
+    pub(crate) host: Option<Arc<str>>,
+    pub(crate) mode: Mode,
+}
+
+impl RouteSpec {
+    /// `mode` takes what is sent to `domain`, which is a service of `host` (or a host itself: `None`).
+    pub fn new(domain: &str, host: Option<&str>, mode: Mode) -> RouteSpec {
+        RouteSpec { domain: domain.into(), host: host.map(Arc::from), mode }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct RouteEntry {
+    pub(crate) domain: Arc<str>,
+    pub(crate) host: Option<Arc<str>>,
+    pub(crate) mode: Mode,
+    pub(crate) owner: ProcessId,
+    pub(crate) owner_name: Arc<str>,
+}
+
+/// A row of `natterctl route_list`.
+#[derive(Clone, Debug)]
+pub struct RouteRow {
+    /// The destination's domain.
+    pub domain: String,
+    /// The host it is a service of; empty for a host itself.
+    pub host: String,
+    /// `inline`, `actor`, `balanced`, or `down` for a reserved domain that nobody serves now.
+    pub mode: &'static str,
+    /// Whose route it is.
+    pub owner: String,
+}
+
+/// Why a change of the tables was refused. Nothing of it was applied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InstallError {
+    /// Somebody else has that domain.
+    #[error("domain {domain} is already routed to {by}")]
+    DomainTaken {
+        /// The domain.
+        domain: String,
+        /// Who has it.
+        by: String,
+    },
+    /// Somebody else answers that namespace.
+    #[error("IQs of {namespace} are already answered by {by}")]
+    NamespaceTaken {
+        /// The namespace.
+        namespace: String,
+        /// Who has it.
+        by: String,
+    },
+    /// A handler that waits on a hook that does not.
+    #[error("handlers of hook {hook} may not wait")]
+    MayNotWait {
+        /// The hook.
+        hook: &'static str,
+    },
+    /// The router process did not answer.
+    #[error("the router did not answer: {0}")]
+    Unavailable(String),
+}
+
+impl std::convert::From<CallError> for InstallError {
+    fn from(error: CallError) -> Self {
+        InstallError::Unavailable(error.to_string())
+    }
+}
+
+/// Fold `filter_packet`: every packet, before its route is looked up.
+#[derive(Clone, Debug)]
+pub struct FilterPacket {
+    /// The stanza.
+    pub stanza: Stanza,
+    /// What is known of it.
+    pub meta: Meta,
+}
+
+impl Hook for FilterPacket {
+    const INFO: HookInfo = HookInfo {
+        name: "filter_packet",
+        run_by: "router::route",
+        process: "the router's caller",
+        carries: "the stanza and its meta",
+        stopping: "stop: later filters are skipped; drop: the packet ends here",
+        on_panic: OnPanic::Deny,
+        may_wait: false,
+    };
+
+    fn host(&self) -> &str {
+        ""
+    }
+}
+
+/// The router: tables that everybody reads and one process writes. Cheap to clone.
+#[derive(Clone)]
+pub struct Router(Arc<Tables>);
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Router")
+    }
+}
+
+impl Router {
+    /// Empty tables of one server. Their owner is started by [`Router::child_spec`].
+    #[must_use]
+    pub fn new(system: &System) -> Router {
+        let owner = system.registry().named::<Owner>(owner_name());
+        Router(Arc::new(Tables::new(system.clock().clone(), owner)))
+    }
+
+    /// The process that writes the tables.
+    #[must_use]
+    pub fn child_spec(&self) -> otp::ChildSpec {
+        let router = self.clone();
+        otp::ChildSpec::worker::<Owner>("router", move || router.clone()).registered(owner_name())
+    }
+
+    pub(crate) fn tables(&self) -> &Tables {
+        &self.0
+    }
+
+    pub(crate) fn pending(&self) -> &Pending {
+        &self.0.pending
+    }
+
+    /// The server's clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// Where packets fall whose envelope nobody took.
+    #[must_use]
+    pub fn dead_letters(&self) -> &crate::DeadLetterBox {
+        &self.0.dead
+    }
+
+    pub(crate) fn host_table(&self, host: &str) -> Option<arc_swap::Guard<Arc<HostTable>>> {
+        self.0.hosts.load().get(host).map(|cell| cell.load())
+    }
+
+    pub(crate) fn host_tables(&self) -> Vec<(Arc<str>, Arc<HostTable>)> {
+        self.0.hosts.load().iter().map(|(host, cell)| (Arc::clone(host), cell.load_full())).collect()
+    }
+
+    /// The features that processes of `host` stand for, sorted, without doubles.
+    #[must_use]
+    pub fn features(&self, host: &str, to: crate::To) -> Vec<Arc<str>> {
+        let Some(table) = self.host_table(host) else { return Vec::new() };
+        let of = |f: &&Feature| f.to == to;
+        let mut names: Vec<Arc<str>> = table.features.iter().filter(of).map(|f| Arc::clone(&f.name)).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The domains of the services of `host` that are up, sorted.
+    #[must_use]
+    pub fn services(&self, host: &str) -> Vec<Arc<str>> {
+        let routes = self.0.routes.load();
+        let of = routes.values().filter(|entry| entry.host.as_deref() == Some(host));
+        let mut domains: Vec<Arc<str>> = of.map(|entry| Arc::clone(&entry.domain)).collect();
+        domains.sort();
+        domains
+    }
+
+    /// Whether this server owns `domain`: routed, or reserved for a service that is down.
+    #[must_use]
+    pub fn is_local(&self, domain: &str) -> bool {
+        self.0.routes.load().contains_key(domain) || self.0.reserved.load().contains_key(domain)
+    }
+
+    /// Every route and every reserved domain, sorted.
+    #[must_use]
+    pub fn route_list(&self) -> Vec<RouteRow> {
+        let routes = self.0.routes.load();
+        let reserved = self.0.reserved.load();
+        let up = routes.values().map(|entry| RouteRow {
+            domain: entry.domain.to_string(),
+            host: entry.host.as_deref().unwrap_or_default().to_owned(),
+            mode: entry.mode.name(),
+            owner: entry.owner_name.to_string(),
+        });
+        let down = reserved.iter().filter(|(domain, _)| !routes.contains_key(*domain));
+        let down = down.map(|(domain, by)| RouteRow {
+            domain: domain.to_string(),
+            host: String::new(),
+            mode: "down",
+            owner: by.to_string(),
+        });
+        let mut rows: Vec<RouteRow> = up.chain(down).collect();
+        rows.sort_by(|a, b| a.domain.cmp(&b.domain));
+        rows
+    }
+
+    /// The IQ namespaces that a process answers, for `module_list`.
+    #[must_use]
+    pub fn registrations_of(&self, owner: ProcessId) -> Vec<String> {
+        let mut rows = Vec::new();
+        for entry in self.0.routes.load().values().filter(|e| e.owner == owner) {
+            rows.push(format!("route {}", entry.domain));
+        }
+        for (_, table) in self.host_tables() {
+            for entry in table.hooks.entries().filter(|e| e.owner == owner) {
+                rows.push(format!("hook {} {}", entry.info.name, entry.priority.0));
+            }
+            for ((to, namespace), _) in table.iq.owners().filter(|(_, e)| e.owner == owner) {
+                rows.push(format!("iq {} {namespace}", if *to == crate::To::Host { "host" } else { "account" }));
+            }
+        }
+        rows.sort();
+        rows
+    }
+
+    /// Installs all that a process registers, or nothing. Taken back when the process ends.
+    ///
+    /// # Errors
+    ///
+    /// What was in the way; nothing was changed.
+    pub async fn install(&self, owner: &AnyPid, name: &str, change: Change) -> Result<(), InstallError> {
+        self.0.owner.call(Call::Install(owner.clone(), name.into(), change), CHANGE_WITHIN).await?
+    }
+
+    /// Takes back all that a process registered.
+    ///
+    /// # Errors
+    ///
+    /// Only when the router process does not answer.
+    pub async fn remove(&self, owner: ProcessId) -> Result<(), InstallError> {
+        self.0.owner.call(Call::Remove(owner), CHANGE_WITHIN).await?
+    }
+
+    /// Registers one route.
+    ///
+    /// # Errors
+    ///
+    /// `DomainTaken`, or the router process does not answer.
+    pub async fn register_route(&self, route: RouteSpec, owner: &AnyPid, name: &str) -> Result<(), InstallError> {
+        let mut change = Change::new();
+        change.route(route);
+        self.install(owner, name, change).await
+    }
+
+    /// Makes `mode` the route of domains that have none: other servers.
+    ///
+    /// # Errors
+    ///
+    /// Only when the router process does not answer.
+    pub async fn set_default_route(&self, mode: Mode, owner: &AnyPid) -> Result<(), InstallError> {
+        self.0.owner.call(Call::Default(RouteSpec::new("", None, mode), owner.clone()), CHANGE_WITHIN).await?
+    }
+
+    /// Marks `domain` as a configured service's: while it is down, packets bounce with
+    /// `remote-server-timeout` and never leave for another server.
+    ///
+    /// # Errors
+    ///
+    /// `DomainTaken` when it is reserved for somebody else.
+    pub async fn reserve(&self, domain: &str, by: &str) -> Result<(), InstallError> {
+        self.0.owner.call(Call::Reserve(domain.into(), by.into()), CHANGE_WITHIN).await?
+    }
+
+    /// Forgets the mark of [`Router::reserve`].
+    ///
+    /// # Errors
+    ///
+    /// Only when the router process does not answer.
+    pub async fn release(&self, domain: &str) -> Result<(), InstallError> {
+        self.0.owner.call(Call::Release(domain.into()), CHANGE_WITHIN).await?
+    }
+
+    /// The record of a stanza that enters now.
+    #[must_use]
+    pub fn meta(&self, origin: Origin) -> Meta {
+        Meta {
+            received: self.clock().wall(),
+            origin,
+            trace: self.0.trace.fetch_add(1, Ordering::Relaxed),
+            archive_ids: Vec::new(),
+            hops: 0,
+            flags: Flags::default(),
+        }
+    }
+
+    /// A packet of this server's own.
+    #[must_use]
+    pub fn packet(&self, stanza: Stanza) -> Packet {
+        Packet { stanza, meta: self.meta(Origin::Server), receipt: Receipt::none() }
+    }
+
+    /// A packet of this server's own that answers another: it keeps the trace number.
+    #[must_use]
+    pub fn answer(&self, stanza: Stanza, to: &Meta) -> Packet {
+        let mut packet = self.packet(stanza);
+        packet.meta.trace = to.trace;
+        packet
+    }
+
+    /// Sends a packet on its way.
+    pub fn route(&self, packet: Packet) -> Routing {
+        let Some(packet) = self.filter(packet) else { return Routing::done() };
+        let Some(packet) = self.reply_to_ours(packet) else { return Routing::done() };
+        let domain = packet.to().domain().as_str();
+        let routes = self.0.routes.load();
+        if let Some(entry) = routes.get(domain) {
+            step!(packet.meta, "route", domain, mode = entry.mode.name(), owner = %entry.owner_name);
+            return self.hand_to(entry, packet);
+        }
+        if self.0.reserved.load().contains_key(domain) {
+            step!(packet.meta, "route", domain, mode = "down");
+            return self.bounce(packet, Condition::RemoteServerTimeout.into());
+        }
+        step!(packet.meta, "route", domain, mode = "default");
+        match self.0.default_route.load_full() {
+            Some(entry) => self.hand_to(&entry, packet),
+            None => self.bounce(packet, Condition::RemoteServerNotFound.into()),
+        }
+    }
+
+    fn filter(&self, packet: Packet) -> Option<Packet> {
+        step!(packet.meta, "filter_packet");
+        // Looked up first, so that nothing is cloned for a hook that nobody heeds.
+        if self.host_table("").is_none() {
+            return Some(packet);
+        }
+        let Packet { stanza, meta, receipt } = packet;
+        match self.fold(FilterPacket { stanza, meta }) {
+            Folded::Done(f) | Folded::Stopped(f) => Some(Packet { stanza: f.stanza, meta: f.meta, receipt }),
+            Folded::Dropped | Folded::Denied => {
+                receipt.resolve(Outcome::Dropped);
+                None
+            }
+        }
+    }
+
+    fn reply_to_ours(&self, packet: Packet) -> Option<Packet> {
+        let is_reply = packet.stanza.kind() == Kind::Iq
+            && matches!(packet.stanza.iq_type(), IqType::Result | IqType::Error);
+        if is_reply { self.0.pending.answered(packet) } else { Some(packet) }
+    }
+
+    fn hand_to(&self, entry: &RouteEntry, packet: Packet) -> Routing {
+        match &entry.mode {
+            Mode::Inline(take) => take(packet),
+            Mode::Actor(post) => self.post(post, packet),
+            Mode::Balanced(by, slots) => match slots.get(slot(*by, &packet, slots.len())) {
+                Some(Some(post)) => self.post(post, packet),
+                _ => self.bounce(packet, Condition::RemoteServerTimeout.into()),
+            },
+        }
+    }
+
+    fn post(&self, post: &Post, packet: Packet) -> Routing {
+        match post(packet.enclose(&self.0.dead)) {
+            Ok(()) => Routing::done(),
+            // Full, or gone a moment ago: either way the service cannot take it now.
+            Err(parcel) => self.bounce(parcel.take(), Condition::ResourceConstraint.into()),
+        }
+    }
+
+    /// Tells the sender that the packet did not arrive, where the rules allow an answer (RFC 6120 §8.3.1).
+    ///
+    /// Copies, errors, results and presence without a request end silently.
+    pub fn bounce(&self, packet: Packet, error: StanzaError) -> Routing {
+        let Packet { stanza, meta, receipt } = packet;
+        let silent = meta.flags.contains(Flags::COPY)
+            || (stanza.kind() == Kind::Presence && !asks(stanza.presence_type()));
+        let reply = if silent { None } else { stanza.error_reply(&error) };
+        let Some(reply) = reply else {
+            step!(meta, "dropped", condition = ?error.condition);
+            receipt.resolve(Outcome::Dropped);
+            return Routing::done();
+        };
+        step!(meta, "bounced", condition = ?error.condition);
+        let packet = self.answer(reply, &meta);
+        receipt.resolve(Outcome::Bounced);
+        self.route(packet)
+    }
+
+    /// Sends a packet again whose taker fell. Copies end, and so does what comes out of the offline
+    /// queue, which forgets a message only once it was written; the rest is bounced after
+    /// [`MAX_HOPS`] tries.
+    pub fn reroute(&self, mut packet: Packet) -> Routing {
+        if packet.meta.flags.contains(Flags::COPY) || packet.meta.flags.contains(Flags::FROM_OFFLINE) {
+            packet.drop_by_rule();
+            return Routing::done();
+        }
+        packet.meta.hops += 1;
+        packet.meta.flags.insert(Flags::RESENT);
+        if packet.meta.hops > MAX_HOPS {
+            return self.bounce(packet, Condition::RecipientUnavailable.into());
+        }
+        step!(packet.meta, "re-routed", hops = packet.meta.hops);
+        self.route(packet)
+    }
+}
+
+/// Whether a presence is one whose sender waits for an answer.
+fn asks(kind: PresenceType) -> bool {
+    kind == PresenceType::Subscribe
+}
+
+fn slot(by: BalanceBy, packet: &Packet, slots: usize) -> usize {
+    if slots == 0 {
+        return 0;
+    }
+    let hash = |jid: &dyn Fn(&mut DefaultHasher)| {
+        let mut hasher = DefaultHasher::new();
+        jid(&mut hasher);
+        hasher.finish()
+    };
+    let full = |jid: &Jid| hash(&|h| jid.hash(h));
+    let bare = |jid: &Jid| hash(&|h| jid.to_bare().hash(h));
+    let key = match by {
+        BalanceBy::Random => hash(&|h| (packet.meta.trace, packet.meta.received).hash(h)),
+        BalanceBy::Source => full(packet.from()),
+        BalanceBy::Destination => full(packet.to()),
+        BalanceBy::BareSource => bare(packet.from()),
+        BalanceBy::BareDestination => bare(packet.to()),
+    };
+    usize::try_from(key % slots as u64).expect("smaller than the number of slots")
+}

@@ -1,0 +1,339 @@
+//! The tables: written by one process, read where the caller stands.
+//!
+//! `Tables` belongs to the node and outlives the [`Owner`] process that writes it: a restarted owner
+//! monitors every entry's process again and purges the dead.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use otp::{AnyPid, Clock, Ctx, Flow, From, GenServer, Info, Init, Named, ProcessId};
+use parking_lot::Mutex;
+
+use crate::hooks::{HookSpec, HookTable};
+use crate::iq::{IqSpec, IqTable, Pending, To};
+use crate::route::{Mode, RouteEntry, RouteSpec};
+use crate::{DeadLetterBox, InstallError, Router};
+
+/// The name that the owner is registered by.
+#[must_use]
+pub fn owner_name() -> otp::Name {
+    otp::Name::new("router", "")
+}
+
+/// What one host answers with, as one snapshot.
+#[derive(Clone, Default)]
+pub(crate) struct HostTable {
+    pub(crate) hooks: HookTable,
+    pub(crate) iq: IqTable,
+    pub(crate) features: Vec<Feature>,
+}
+
+/// A feature that a process of a host stands for (XEP-0030).
+#[derive(Clone, Debug)]
+pub struct Feature {
+    /// Whose feature: the host's or its accounts'.
+    pub to: To,
+    /// The feature's name, mostly a namespace.
+    pub name: Arc<str>,
+    owner: ProcessId,
+}
+
+pub(crate) struct Tables {
+    pub(crate) clock: Clock,
+    pub(crate) routes: ArcSwap<HashMap<Arc<str>, Arc<RouteEntry>>>,
+    pub(crate) default_route: ArcSwapOption<RouteEntry>,
+    /// Domains of configured services: while nobody serves them they are down, not foreign.
+    pub(crate) reserved: ArcSwap<BTreeMap<Arc<str>, Arc<str>>>,
+    pub(crate) hosts: ArcSwap<HashMap<Arc<str>, Arc<ArcSwap<HostTable>>>>,
+    pub(crate) pending: Pending,
+    pub(crate) dead: DeadLetterBox,
+    pub(crate) trace: AtomicU64,
+    pub(crate) owner: Named<Owner>,
+    /// Every process that owns an entry. Written by `Owner` alone; read again when it restarts.
+    owners: Mutex<HashMap<ProcessId, AnyPid>>,
+}
+
+impl Tables {
+    pub(crate) fn new(clock: Clock, owner: Named<Owner>) -> Tables {
+        Tables {
+            clock,
+            routes: ArcSwap::default(),
+            default_route: ArcSwapOption::empty(),
+            reserved: ArcSwap::default(),
+            hosts: ArcSwap::default(),
+            pending: Pending::default(),
+            dead: DeadLetterBox::new(),
+            trace: AtomicU64::new(1),
+            owner,
+            owners: Mutex::default(),
+        }
+    }
+}
+
+/// All that one process registers, installed as a whole or not at all.
+#[derive(Default)]
+pub struct Change {
+    pub(crate) routes: Vec<RouteSpec>,
+    pub(crate) hooks: Vec<HookSpec>,
+    pub(crate) iqs: Vec<IqSpec>,
+    pub(crate) features: Vec<(Arc<str>, To, Arc<str>)>,
+}
+
+impl Change {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new() -> Change {
+        Change::default()
+    }
+
+    /// A route.
+    pub fn route(&mut self, route: RouteSpec) {
+        self.routes.push(route);
+    }
+
+    /// A hook handler.
+    pub fn hook(&mut self, hook: HookSpec) {
+        self.hooks.push(hook);
+    }
+
+    /// An IQ handler.
+    pub fn iq(&mut self, iq: IqSpec) {
+        self.iqs.push(iq);
+    }
+
+    /// A disco feature of `host` or of its accounts.
+    pub fn feature(&mut self, host: &str, to: To, name: &str) {
+        self.features.push((host.into(), to, name.into()));
+    }
+
+    fn hosts(&self) -> HashSet<Arc<str>> {
+        let hooks = self.hooks.iter().map(|spec| &spec.host);
+        let iqs = self.iqs.iter().map(|spec| &spec.host);
+        let features = self.features.iter().map(|(host, ..)| host);
+        hooks.chain(iqs).chain(features).cloned().collect()
+    }
+}
+
+/// What the owner is asked.
+pub enum Call {
+    /// Install a change for a process, under a name that people know it by.
+    Install(AnyPid, Arc<str>, Change),
+    /// Take back all that a process registered.
+    Remove(ProcessId),
+    /// Make this the route of domains that have none.
+    Default(RouteSpec, AnyPid),
+    /// Mark a domain as belonging to a configured service, so that it is never foreign.
+    Reserve(Arc<str>, Arc<str>),
+    /// Forget that mark.
+    Release(Arc<str>),
+}
+
+/// The process that serialises changes of the tables and monitors the owners of entries.
+///
+/// State invariant: every owner of an entry is monitored, and is in `Tables::owners`.
+pub struct Owner {
+    router: Router,
+    monitored: HashSet<ProcessId>,
+}
+
+impl GenServer for Owner {
+    const KIND: &'static str = "router";
+    type Args = Router;
+    type Call = Call;
+    type Reply = Result<(), InstallError>;
+    type Cast = ();
+    type Info = ();
+
+    async fn init(router: Router, ctx: &mut Ctx<Self>) -> Init<Self> {
+        let mut owner = Owner { router, monitored: HashSet::new() };
+        let known: Vec<AnyPid> = owner.router.tables().owners.lock().values().cloned().collect();
+        for pid in known {
+            if pid.is_alive() {
+                owner.watch(&pid, ctx);
+            } else {
+                owner.purge(pid.id());
+            }
+        }
+        Init::Ok(owner)
+    }
+
+    async fn handle_call(&mut self, call: Call, from: From<Self::Reply>, ctx: &mut Ctx<Self>) -> Flow {
+        let answer = match call {
+            Call::Install(pid, name, change) => self.install(&pid, &name, change, ctx),
+            Call::Remove(process) => {
+                self.purge(process);
+                Ok(())
+            }
+            Call::Default(spec, pid) => self.set_default(spec, &pid, ctx),
+            Call::Reserve(domain, by) => self.reserve(domain, by),
+            Call::Release(domain) => {
+                self.release(&domain);
+                Ok(())
+            }
+        };
+        from.reply(answer);
+        Flow::Go
+    }
+
+    async fn handle_info(&mut self, info: Info<()>, _ctx: &mut Ctx<Self>) -> Flow {
+        if let Info::Down(down) = info {
+            self.purge(down.process);
+        }
+        Flow::Go
+    }
+}
+
+impl Owner {
+    fn tables(&self) -> &Tables {
+        self.router.tables()
+    }
+
+    fn watch(&mut self, pid: &AnyPid, ctx: &mut Ctx<Self>) {
+        if self.monitored.insert(pid.id()) {
+            ctx.monitor(pid);
+            self.tables().owners.lock().insert(pid.id(), pid.clone());
+        }
+    }
+
+    /// Removes what dead processes still hold, when a `Down` is still on its way to us.
+    fn purge_dead(&mut self) {
+        let dead: Vec<ProcessId> =
+            self.tables().owners.lock().values().filter(|p| !p.is_alive()).map(AnyPid::id).collect();
+        for process in dead {
+            self.purge(process);
+        }
+    }
+
+    fn install(&mut self, pid: &AnyPid, name: &Arc<str>, change: Change, ctx: &mut Ctx<Self>) -> Result<(), InstallError> {
+        self.purge_dead();
+        let owner = pid.id();
+        let tables = self.tables();
+        let mut routes = HashMap::clone(&tables.routes.load());
+        for spec in change.routes.iter() {
+            if let Some(taken) = routes.get(&spec.domain) {
+                return Err(InstallError::DomainTaken {
+                    domain: spec.domain.to_string(),
+                    by: taken.owner_name.to_string(),
+                });
+            }
+            let entry = spec.clone().owned_by(owner, name);
+            routes.insert(Arc::clone(&spec.domain), Arc::new(entry));
+        }
+        let mut cells = HashMap::clone(&tables.hosts.load());
+        let mut changed: HashMap<Arc<str>, HostTable> = HashMap::new();
+        for host in change.hosts() {
+            let table = cells.get(&host).map(|cell| HostTable::clone(&cell.load())).unwrap_or_default();
+            changed.insert(host, table);
+        }
+        for spec in change.hooks {
+            if spec.waits && !spec.info.may_wait {
+                return Err(InstallError::MayNotWait { hook: spec.info.name });
+            }
+            let table = changed.get_mut(&spec.host).expect("every host of the change is loaded");
+            table.hooks.insert(spec, owner, name);
+        }
+        for spec in change.iqs {
+            let table = changed.get_mut(&spec.host).expect("every host of the change is loaded");
+            let namespace = spec.namespace.to_string();
+            table
+                .iq
+                .insert(spec, owner, name)
+                .map_err(|by| InstallError::NamespaceTaken { namespace, by: by.to_string() })?;
+        }
+        for (host, to, feature) in change.features {
+            let table = changed.get_mut(&host).expect("every host of the change is loaded");
+            table.features.push(Feature { to, name: feature, owner });
+        }
+        // Nothing can fail from here on.
+        let mut new_cells = false;
+        for (host, table) in changed {
+            if let Some(cell) = cells.get(&host) {
+                cell.store(Arc::new(table));
+            } else {
+                cells.insert(host, Arc::new(ArcSwap::from_pointee(table)));
+                new_cells = true;
+            }
+        }
+        if new_cells {
+            tables.hosts.store(Arc::new(cells));
+        }
+        if !change.routes.is_empty() {
+            tables.routes.store(Arc::new(routes));
+        }
+        self.watch(pid, ctx);
+        Ok(())
+    }
+
+    fn set_default(&mut self, spec: RouteSpec, pid: &AnyPid, ctx: &mut Ctx<Self>) -> Result<(), InstallError> {
+        let entry = spec.owned_by(pid.id(), &Arc::from("default route"));
+        self.tables().default_route.store(Some(Arc::new(entry)));
+        self.watch(pid, ctx);
+        Ok(())
+    }
+
+    fn reserve(&mut self, domain: Arc<str>, by: Arc<str>) -> Result<(), InstallError> {
+        let tables = self.tables();
+        let mut reserved = BTreeMap::clone(&tables.reserved.load());
+        if let Some(other) = reserved.get(&domain) {
+            if *other != by {
+                return Err(InstallError::DomainTaken { domain: domain.to_string(), by: other.to_string() });
+            }
+        }
+        reserved.insert(domain, by);
+        tables.reserved.store(Arc::new(reserved));
+        Ok(())
+    }
+
+    fn release(&mut self, domain: &str) {
+        let tables = self.tables();
+        let mut reserved = BTreeMap::clone(&tables.reserved.load());
+        reserved.remove(domain);
+        tables.reserved.store(Arc::new(reserved));
+    }
+
+    fn purge(&mut self, process: ProcessId) {
+        self.monitored.remove(&process);
+        let tables = self.tables();
+        tables.owners.lock().remove(&process);
+        let routes = tables.routes.load();
+        if routes.values().any(|entry| entry.owner == process) {
+            let kept = routes.iter().filter(|(_, e)| e.owner != process);
+            let kept = kept.map(|(domain, entry)| (Arc::clone(domain), Arc::clone(entry))).collect();
+            tables.routes.store(Arc::new(kept));
+        }
+        if tables.default_route.load().as_ref().is_some_and(|entry| entry.owner == process) {
+            tables.default_route.store(None);
+        }
+        for cell in tables.hosts.load().values() {
+            let table = cell.load();
+            let holds = table.hooks.entries().any(|e| e.owner == process)
+                || table.iq.owners().any(|(_, e)| e.owner == process)
+                || table.features.iter().any(|f| f.owner == process);
+            if holds {
+                let mut table = HostTable::clone(&table);
+                table.hooks.remove_owner(process);
+                table.iq.remove_owner(process);
+                table.features.retain(|f| f.owner != process);
+                cell.store(Arc::new(table));
+            }
+        }
+    }
+}
+
+impl RouteSpec {
+    fn owned_by(self, owner: ProcessId, name: &Arc<str>) -> RouteEntry {
+        RouteEntry { host: self.host, domain: self.domain, mode: self.mode, owner, owner_name: Arc::clone(name) }
+    }
+}
+
+impl Mode {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Mode::Inline(_) => "inline",
+            Mode::Actor(_) => "actor",
+            Mode::Balanced(..) => "balanced",
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Delivery to accounts: RFC 6121 §8.5, cell by cell, in the process that routes the packet.
+//!
+//! Our choices where the RFC leaves one: a message to a bare JID goes to every resource whose priority
+//! is not negative; a message that no resource takes is stored where the offline queue takes it and
+//! answered with `service-unavailable` otherwise, for accounts that do not exist alike.
+
+use std::sync::Arc;
+
+use router::{Folded, Outcome, Packet, Routing, To, step};
+use xmpp::{BareJid, Condition, FullJid, IqType, Jid, Kind, MessageType, PresenceType, Stanza};
+
+use crate::c2s;
+use crate::hooks::{
+    Direction, Hearers, Kept, OfflineMessage, PrivacyCheckPacket, RosterGetJidInfo, RosterInSubscription,
+    SmReceivePacket,
+};
+use crate::sm::Sessions;
+use crate::table::Entry;
+
+/// Takes a packet for an account of this server.
+pub(crate) fn deliver(sessions: &Sessions, packet: Packet) -> Routing {
+    step!(packet.meta, "sm", to = %packet.to());
+    let account = packet.to().to_bare();
+    if !sessions.router.has_handlers::<SmReceivePacket>(account.domain().as_str()) {
+        return by_kind(sessions, account, packet);
+    }
+    let sessions = sessions.clone();
+    Routing::later(async move {
+        let Packet { stanza, meta, receipt } = packet;
+        let fold = SmReceivePacket { account: account.clone(), stanza, meta };
+        match sessions.router.fold_wait(fold).await.value() {
+            Some(SmReceivePacket { stanza, meta, .. }) => {
+                by_kind(&sessions, account, Packet { stanza, meta, receipt }).await;
+            }
+            None => receipt.resolve(Outcome::Dropped),
+        }
+    })
+}
+
+fn by_kind(sessions: &Sessions, account: BareJid, packet: Packet) -> Routing {
+    let full = packet.to().try_as_full().ok().cloned();
+    match packet.stanza.kind() {
+        Kind::Message => message(sessions, account, full, packet),
+        Kind::Presence => presence(sessions, account, full, packet),
+        Kind::Iq => iq(sessions, account, full, packet),
+    }
+}
+
+// Messages: §8.5.2.1.1, §8.5.2.2.1, §8.5.3.
+
+fn message(sessions: &Sessions, account: BareJid, full: Option<FullJid>, packet: Packet) -> Routing {
+    if let Some(session) = full.as_ref().and_then(|jid| sessions.table.session(jid)) {
+        return hand_over(sessions, &session, packet);
+    }
+    let kind = packet.stanza.message_type();
+    match (kind, full.is_some()) {
+        // To a full JID that is not there, only chat is treated as if it were to the bare JID.
+        (MessageType::Chat, true) | (MessageType::Normal | MessageType::Chat, false) => {
+            to_takers(sessions, account, packet)
+        }
+        (MessageType::Headline, false) => {
+            let takers = sessions.table.takers(&account);
+            fan_out(sessions, &takers, packet)
+        }
+        (MessageType::Normal | MessageType::Groupchat, _) => {
+            sessions.router.bounce(packet, Condition::ServiceUnavailable.into())
+        }
+        (MessageType::Headline, true) | (MessageType::Error, _) => dropped(packet),
+    }
+}
+
+fn to_takers(sessions: &Sessions, account: BareJid, packet: Packet) -> Routing {
+    let takers = sessions.table.takers(&account);
+    if takers.is_empty() {
+        let sessions = sessions.clone();
+        return Routing::later(async move { keep(&sessions, account, packet).await });
+    }
+    fan_out(sessions, &takers, packet)
+}
+
+/// The first hears the primary, the others copies.
+fn fan_out(sessions: &Sessions, takers: &[Arc<Entry>], packet: Packet) -> Routing {
+    let Some((first, others)) = takers.split_first() else { return dropped(packet) };
+    for session in others {
+        // A copy that finds no room is dropped: its primary is elsewhere.
+        let _ = hand_over(sessions, session, packet.copy());
+    }
+    hand_over(sessions, first, packet)
+}
+
+/// A message for which no resource is there: the offline queue, or its sender is told.
+async fn keep(sessions: &Sessions, account: BareJid, packet: Packet) {
+    let refused = |packet| sessions.router.bounce(packet, Condition::ServiceUnavailable.into());
+    match sessions.auth.exists(&account).await {
+        Ok(true) => {}
+        Ok(false) => return refused(packet).await,
+        Err(error) => {
+            tracing::error!(target: "natter::session", %account, %error, "cannot tell whether the account exists");
+            return sessions.router.bounce(packet, Condition::InternalServerError.into()).await;
+        }
+    }
+    if !may_pass(sessions, &account, &packet.stanza).await {
+        return refused(packet).await;
+    }
+    step!(packet.meta, "offline_message", %account);
+    let fold = OfflineMessage {
+        account: account.clone(),
+        stanza: packet.stanza.clone(),
+        meta: packet.meta.clone(),
+        kept: Kept::No,
+    };
+    let kept = match sessions.router.fold_wait(fold).await {
+        Folded::Done(fold) | Folded::Stopped(fold) => fold.kept,
+        Folded::Dropped => Kept::Ignored,
+        Folded::Denied => Kept::No,
+    };
+    match kept {
+        Kept::Stored => {
+            packet.receipt.resolve(Outcome::Stored);
+            // A resource may have come while the store worked: it is told, before the sender's next
+            // message can reach it.
+            sessions.flush_offline(&account);
+        }
+        Kept::Ignored => packet.drop_by_rule(),
+        Kept::Refused(error) => sessions.router.bounce(packet, error).await,
+        Kept::No => refused(packet).await,
+    }
+}
+
+/// Asks the account's rules where no session will.
+async fn may_pass(sessions: &Sessions, account: &BareJid, stanza: &Stanza) -> bool {
+    let fold = PrivacyCheckPacket {
+        account: account.clone(),
+        session: None,
+        direction: Direction::In,
+        stanza: stanza.clone(),
+    };
+    sessions.router.fold_wait(fold).await.value().is_some()
+}
+
+// Presence: §8.5.2.1.2, §8.5.3, §4.3.2; subscriptions: §3, Appendix A.
+
+fn presence(sessions: &Sessions, account: BareJid, full: Option<FullJid>, packet: Packet) -> Routing {
+    match packet.stanza.presence_type() {
+        PresenceType::Available | PresenceType::Unavailable => {
+            let hearers = match &full {
+                Some(jid) => sessions.table.session(jid).into_iter().collect(),
+                None => sessions.table.available(&account),
+            };
+            fan_out(sessions, &hearers, packet)
+        }
+        PresenceType::Error => match full.and_then(|jid| sessions.table.session(&jid)) {
+            Some(session) => hand_over(sessions, &session, packet),
+            None => dropped(packet),
+        },
+        PresenceType::Probe => {
+            let sessions = sessions.clone();
+            Routing::later(async move { probe(&sessions, account, full, packet).await })
+        }
+        PresenceType::Subscribe
+        | PresenceType::Subscribed
+        | PresenceType::Unsubscribe
+        | PresenceType::Unsubscribed => {
+            let sessions = sessions.clone();
+            Routing::later(async move { subscription(&sessions, account, packet).await })
+        }
+    }
+}
+
+async fn subscription(sessions: &Sessions, account: BareJid, packet: Packet) {
+    // §8.5.1: an account that does not exist says nothing, so that nobody can harvest names.
+    if !matches!(sessions.auth.exists(&account).await, Ok(true)) || !may_pass(sessions, &account, &packet.stanza).await {
+        return packet.drop_by_rule();
+    }
+    let contact = packet.from().to_bare();
+    let kind = packet.stanza.presence_type();
+    // §3.1.3: processed as for the bare JID.
+    let stanza = packet.stanza.edit().from(Some(&contact.clone().into())).to(Some(&account.clone().into())).finish();
+    step!(packet.meta, "roster_in_subscription", ?kind);
+    let fold = RosterInSubscription {
+        account: account.clone(),
+        contact,
+        kind,
+        stanza,
+        hearers: Hearers::Nobody,
+        after: Vec::new(),
+    };
+    let Some(fold) = sessions.router.fold_wait(fold).await.value() else { return packet.drop_by_rule() };
+    let hearers = match fold.hearers {
+        Hearers::Nobody => Vec::new(),
+        Hearers::Available => sessions.table.available(&account),
+        Hearers::Interested => sessions.table.interested(&account),
+    };
+    let heard = Packet { stanza: fold.stanza, meta: packet.meta.clone(), receipt: packet.receipt };
+    if hearers.is_empty() {
+        // What it changed is in the roster, durably.
+        heard.receipt.resolve(Outcome::Stored);
+    } else {
+        fan_out(sessions, &hearers, heard).await;
+    }
+    for stanza in fold.after {
+        sessions.router.route(sessions.router.answer(stanza, &packet.meta)).await;
+    }
+}
+
+/// Answers a probe from the session table (§4.3.2): those who may see the account's presence get that
+/// of every resource, or one `unavailable`; all others `unsubscribed`, whether the account exists or not.
+async fn probe(sessions: &Sessions, account: BareJid, full: Option<FullJid>, packet: Packet) {
+    let asker = packet.from().clone();
+    let sees = asker.to_bare() == account || {
+        let fold = RosterGetJidInfo {
+            account: account.clone(),
+            contact: asker.to_bare(),
+            subscribed: Default::default(),
+        };
+        match sessions.router.fold_wait(fold).await {
+            Folded::Done(fold) | Folded::Stopped(fold) => fold.subscribed.from,
+            Folded::Dropped => false,
+            Folded::Denied => return packet.drop_by_rule(),
+        }
+    };
+    let mut answers = Vec::new();
+    if sees {
+        let of = sessions.table.available(&account);
+        let of = of.iter().filter(|e| full.as_ref().is_none_or(|jid| e.jid == *jid));
+        answers.extend(of.filter_map(|e| Some(e.presence()?.edit().to(Some(&asker)).finish())));
+        if answers.is_empty() {
+            answers.push(Stanza::presence(PresenceType::Unavailable, packet.to(), &asker));
+        }
+    } else {
+        let (account, asker) = (Jid::from(account), Jid::from(asker.to_bare()));
+        answers.push(Stanza::presence(PresenceType::Unsubscribed, &account, &asker));
+    }
+    for stanza in answers {
+        sessions.router.route(sessions.router.answer(stanza, &packet.meta)).await;
+    }
+    packet.receipt.resolve(Outcome::Delivered);
+}
+
+// IQs: §8.5.2.1.3, §8.5.3.
+
+fn iq(sessions: &Sessions, account: BareJid, full: Option<FullJid>, packet: Packet) -> Routing {
+    let asks = matches!(packet.stanza.iq_type(), IqType::Get | IqType::Set);
+    if let Some(jid) = full {
+        return match sessions.table.session(&jid) {
+            Some(session) => hand_over(sessions, &session, packet),
+            None if asks => sessions.router.bounce(packet, Condition::ServiceUnavailable.into()),
+            None => dropped(packet),
+        };
+    }
+    if !asks {
+        return dropped(packet);
+    }
+    let host = account.domain().as_str().to_owned();
+    if packet.from().to_bare() == account {
+        return sessions.router.dispatch_iq(&host, To::Account, packet);
+    }
+    let sessions = sessions.clone();
+    Routing::later(async move {
+        match sessions.auth.exists(&account).await {
+            Ok(true) if may_pass(&sessions, &account, &packet.stanza).await => {
+                sessions.router.dispatch_iq(&host, To::Account, packet).await;
+            }
+            Ok(_) => sessions.router.bounce(packet, Condition::ServiceUnavailable.into()).await,
+            Err(error) => {
+                tracing::error!(target: "natter::session", %account, %error, "cannot tell whether the account exists");
+                sessions.router.bounce(packet, Condition::InternalServerError.into()).await;
+            }
+        }
+    })
+}
+
+/// Puts a packet into a session's mailbox. One whose mailbox is full reads too slowly: it ends with
+/// `resource-constraint`, and what it did not get is routed again.
+fn hand_over(sessions: &Sessions, session: &Entry, packet: Packet) -> Routing {
+    step!(packet.meta, "deliver", session = %session.jid);
+    let Err(parcel) = session.pid.offer(packet.enclose(sessions.router.dead_letters()), c2s::Cast::Route) else {
+        return Routing::done();
+    };
+    if session.pid.is_alive() {
+        let _ = session.pid.control(c2s::Cast::Overrun);
+    }
+    // No longer a place to deliver to; the rules of §8.5 find another or say so.
+    sessions.table.close(session);
+    let packet = parcel.take();
+    sessions.router.reroute(packet)
+}
+
+fn dropped(packet: Packet) -> Routing {
+    step!(packet.meta, "dropped");
+    packet.drop_by_rule();
+    Routing::done()
+}

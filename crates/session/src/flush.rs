@@ -1,0 +1,101 @@
+//! Handing out the offline queue: page by page, each message forgotten once it was written.
+//!
+//! A message leaves the store only after its bytes left for the client; one whose session ends before
+//! stays there. While the queue is handed out, live messages wait behind it in the session.
+
+use std::sync::Arc;
+
+use otp::Pid;
+use parking_lot::Mutex;
+use router::{Accountant, Outcome, Receipt, Router};
+use xmpp::BareJid;
+
+use crate::c2s::{C2s, Cast};
+use crate::hooks::{OfflineDelivered, OfflinePage, Waiting};
+
+/// How far a session has handed out the queue.
+#[derive(Default)]
+pub(crate) struct Flush {
+    /// The place of the last message that is settled.
+    after: Option<i64>,
+    /// The page whose messages are on their way.
+    pub(crate) page: Option<Arc<Page>>,
+    /// More was stored meanwhile: the queue is read once more at its end.
+    pub(crate) again: bool,
+}
+
+impl Flush {
+    /// The next messages, oldest first.
+    pub(crate) async fn fetch(&mut self, router: &Router, account: &BareJid) -> Vec<Waiting> {
+        let fold = OfflinePage { account: account.clone(), after: self.after, page: Vec::new() };
+        router.fold_wait(fold).await.value().map(|fold| fold.page).unwrap_or_default()
+    }
+
+    /// Whether the queue is at its end; false once when more was stored meanwhile.
+    pub(crate) fn ends(&mut self) -> bool {
+        !std::mem::take(&mut self.again)
+    }
+
+    /// Forgets in the store what was written of the page.
+    pub(crate) async fn settle_page(&mut self, router: &Router, account: &BareJid) {
+        let Some(page) = self.page.take() else { return };
+        let places = page.written();
+        // What was not written is read again: the next page begins behind the last written message.
+        self.after = places.last().copied().or(self.after);
+        if !places.is_empty() {
+            let fold = OfflineDelivered { account: account.clone(), places };
+            let _ = router.fold_wait(fold).await;
+        }
+    }
+}
+
+/// Messages of the queue on their way to the client.
+pub(crate) struct Page {
+    places: Vec<i64>,
+    outcomes: Mutex<(Vec<Option<Outcome>>, usize)>,
+    session: Pid<C2s>,
+}
+
+impl Page {
+    pub(crate) fn new(places: Vec<i64>, session: Pid<C2s>) -> Arc<Page> {
+        let open = places.len();
+        Arc::new(Page { outcomes: Mutex::new((vec![None; open], open)), places, session })
+    }
+
+    /// The receipt of the message with this number on the page.
+    pub(crate) fn receipt(self: &Arc<Self>, number: usize) -> Receipt {
+        Receipt::new(Arc::<Page>::clone(self), number as u64)
+    }
+
+    /// The places of the messages that were written without a gap before them.
+    fn written(&self) -> Vec<i64> {
+        let outcomes = self.outcomes.lock();
+        let written = outcomes.0.iter().take_while(|o| **o == Some(Outcome::Delivered));
+        self.places.iter().zip(written).map(|(place, _)| *place).collect()
+    }
+
+    fn settle(&self, number: u64, outcome: Outcome) {
+        let all = {
+            let mut outcomes = self.outcomes.lock();
+            let slot = &mut outcomes.0[usize::try_from(number).expect("a number on the page")];
+            if slot.replace(outcome).is_none() {
+                outcomes.1 -= 1;
+            }
+            outcomes.1 == 0
+        };
+        if all {
+            // A session that is gone settles the page at its end.
+            let _ = self.session.cast(Cast::PageSettled);
+        }
+    }
+}
+
+impl Accountant for Page {
+    fn resolved(&self, number: u64, outcome: Outcome) {
+        self.settle(number, outcome);
+    }
+
+    fn lost(&self, number: u64) {
+        self.settle(number, Outcome::Dropped);
+    }
+}

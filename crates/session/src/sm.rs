@@ -1,0 +1,145 @@
+//! The session manager: monitors sessions and clears away what a fallen one left; and the client API
+//! that the rest of the server finds sessions by.
+//!
+//! One per server, permanent, before the sessions. State lives in the [`SessionTable`]; a restarted
+//! manager monitors every session again and clears away the dead.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use auth::Auth;
+use otp::{ChildSpec, Ctx, Flow, GenServer, Info, Init, MonitorRef, Name, Named, System};
+use router::Router;
+use xmpp::{BareJid, FullJid, StreamError};
+
+use crate::c2s;
+use crate::presence;
+use crate::table::{Entry, Opened, SessionTable};
+
+/// The session manager as other layers see it. Cheap to clone.
+#[derive(Clone)]
+pub struct Sessions {
+    /// Which resources there are.
+    pub table: SessionTable,
+    /// Accounts and credentials.
+    pub auth: Auth,
+    pub(crate) router: Router,
+    sm: Named<Sm>,
+}
+
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sessions({})", self.table.count())
+    }
+}
+
+/// The name the process is registered by.
+#[must_use]
+pub fn sm_name() -> Name {
+    Name::new("sm", "")
+}
+
+impl Sessions {
+    /// An empty table, over this router and these accounts.
+    #[must_use]
+    pub fn new(system: &System, router: Router, auth: Auth) -> Sessions {
+        let sm = system.registry().named(sm_name());
+        Sessions { table: SessionTable::default(), auth, router, sm }
+    }
+
+    /// The process that monitors sessions.
+    #[must_use]
+    pub fn child_spec(&self) -> ChildSpec {
+        let sessions = self.clone();
+        ChildSpec::worker::<Sm>("sm", move || sessions.clone()).registered(sm_name())
+    }
+
+    /// Enters a session and has it monitored; gives the session whose address it takes over.
+    pub(crate) fn open(&self, session: Opened) -> (Arc<Entry>, Option<Arc<Entry>>) {
+        let (entry, replaced) = self.table.open(session);
+        // Nobody there: a manager that starts reads the table first.
+        let _ = self.sm.cast(Watch(Arc::clone(&entry)));
+        (entry, replaced)
+    }
+
+    /// Ends a session with this stream error. False when there is none at that address.
+    #[must_use]
+    pub fn kick(&self, jid: &FullJid, error: StreamError) -> bool {
+        let Some(entry) = self.table.session(jid) else { return false };
+        entry.pid.control(c2s::Cast::End(error)).is_ok()
+    }
+
+    /// Ends every session of an account with this stream error; says how many there were.
+    pub fn kick_all(&self, account: &BareJid, error: &StreamError) -> usize {
+        let sessions = self.table.sessions(account);
+        for entry in &sessions {
+            let _ = entry.pid.control(c2s::Cast::End(error.clone()));
+        }
+        sessions.len()
+    }
+
+    /// Tells the sessions of an account that messages wait in its offline queue, where they take
+    /// messages; the one that hands out the queue heeds it.
+    pub fn flush_offline(&self, account: &BareJid) {
+        for entry in self.table.takers(account) {
+            let _ = entry.pid.control(c2s::Cast::Flush);
+        }
+    }
+}
+
+/// State. Invariant: every session in the table whose process lives is monitored.
+pub struct Sm {
+    sessions: Sessions,
+    monitored: HashMap<MonitorRef, Arc<Entry>>,
+}
+
+/// What the process can be told: a session was entered.
+pub struct Watch(Arc<Entry>);
+
+impl GenServer for Sm {
+    const KIND: &'static str = "sm";
+    type Args = Sessions;
+    type Call = ();
+    type Reply = ();
+    type Cast = Watch;
+    type Info = ();
+
+    async fn init(sessions: Sessions, ctx: &mut Ctx<Self>) -> Init<Self> {
+        let mut sm = Sm { sessions, monitored: HashMap::new() };
+        for entry in sm.sessions.table.all() {
+            // A dead one is heard of at once as `Down`.
+            sm.watch(entry, ctx);
+        }
+        Init::Ok(sm)
+    }
+
+    async fn handle_cast(&mut self, Watch(entry): Watch, ctx: &mut Ctx<Self>) -> Flow {
+        self.watch(entry, ctx);
+        Flow::Go
+    }
+
+    async fn handle_info(&mut self, info: Info<()>, ctx: &mut Ctx<Self>) -> Flow {
+        if let Info::Down(down) = info {
+            self.gone(down.monitor, ctx);
+        }
+        Flow::Go
+    }
+}
+
+impl Sm {
+    fn watch(&mut self, entry: Arc<Entry>, ctx: &mut Ctx<Self>) {
+        let pid = entry.pid.any();
+        self.monitored.insert(ctx.monitor(&pid), entry);
+    }
+
+    /// A session's process ended. One that ended in order has left the table itself.
+    fn gone(&mut self, monitor: MonitorRef, ctx: &mut Ctx<Self>) {
+        let Some(entry) = self.monitored.remove(&monitor) else { return };
+        if self.sessions.table.close(&entry) {
+            tracing::warn!(target: "natter::session", jid = %entry.jid, "session fell; its presence is withdrawn");
+        }
+        let sessions = self.sessions.clone();
+        // It waits for stores: not in this process.
+        ctx.spawn(async move { presence::withdraw(&sessions, &entry).await });
+    }
+}
