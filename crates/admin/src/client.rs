@@ -326,3 +326,58 @@ fn ask(socket: &Path, request: &Request) -> Result<Answer, AskError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Asked, String> {
+        Asked::parse(args.iter().map(|arg| (*arg).to_owned()))
+    }
+
+    #[test]
+    fn options_before_the_command_are_ours() {
+        let Ok(asked) = parse(&[
+            "--data-dir",
+            "d",
+            "--json",
+            "register",
+            "--config",
+            "x",
+            "--password-stdin",
+        ]) else {
+            panic!("refused")
+        };
+        assert_eq!(asked.place.data_dir.as_deref(), Some(Path::new("d")));
+        assert_eq!((asked.json, asked.password_stdin), (true, true));
+        assert_eq!(asked.command.as_deref(), Some("register"));
+        assert_eq!(asked.words, ["--config", "x"]);
+        let Ok(asked) = parse(&["--config=c.toml", "x", "--", "--json"]) else {
+            panic!("refused")
+        };
+        assert_eq!(asked.place.config.as_deref(), Some(Path::new("c.toml")));
+        assert_eq!(
+            (asked.json, asked.words),
+            (false, vec!["--".to_owned(), "--json".to_owned()])
+        );
+    }
+
+    #[test]
+    fn wrong_options_are_named() {
+        let pairs: [(&[&str], &str); 4] = [
+            (
+                &["--cofnig", "x"],
+                "unknown option `--cofnig` (did you mean `--config`?)",
+            ),
+            (&["--zzzzzzzz"], "unknown option `--zzzzzzzz`"),
+            (&["--config"], "--config lacks its value"),
+            (
+                &["--config", "a", "--data-dir=b", "x"],
+                "--config and --data-dir exclude each other",
+            ),
+        ];
+        for (args, message) in pairs {
+            assert_eq!(parse(args).err().as_deref(), Some(message));
+        }
+    }
+}

@@ -212,7 +212,9 @@ impl Commands {
         allowed_on_hosts(&declared, caller, &args)?;
         let command = self.offer_for(&declared, &args)?;
         let exposed = args.exposed();
-        let work = AssertUnwindSafe((command.run)(caller.clone(), args)).catch_unwind();
+        // Inside the fence: the function may panic before it gives a future.
+        let work =
+            AssertUnwindSafe(async { (command.run)(caller.clone(), args).await }).catch_unwind();
         match self.0.clock.timeout(command.deadline, work).await {
             Ok(Ok(outcome)) => outcome.map(|value| (value, exposed)),
             Ok(Err(panic)) => Err(CommandError::Panicked(panic_text(&*panic))),
@@ -300,4 +302,277 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no reason given".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Arg;
+    use crate::role::{Door, Role};
+    use config::Secret;
+    use std::io::Write;
+    use std::sync::Mutex;
+
+    fn commands() -> Commands {
+        Commands::new(Clock::manual().0)
+    }
+
+    fn admin() -> Caller {
+        Caller::admin("root", Door::Ctl)
+    }
+
+    fn say(name: &'static str, what: &'static str) -> Command {
+        Command::new(name, "Says it.", move |_, _| async move { Ok(what.into()) })
+    }
+
+    async fn told(commands: &Commands, caller: &Caller, name: &str, words: &[&str]) -> String {
+        match commands
+            .execute(caller, name, &Given::words(words.iter().copied()))
+            .await
+        {
+            Ok(Value::Text(text)) => text,
+            Ok(value) => panic!("{value:?}"),
+            Err(error) => format!("{}: {error}", error.kind()),
+        }
+    }
+
+    #[tokio::test]
+    async fn commands_come_and_go_with_their_owner() {
+        let commands = commands();
+        commands
+            .register(say("status", "up"), "node")
+            .expect("free");
+        commands.register(say("stop", "bye"), "node").expect("free");
+        let taken = commands
+            .register(say("status", "mine"), "mod_x")
+            .expect_err("taken");
+        assert_eq!(
+            taken.to_string(),
+            "the command `status` is offered by node already"
+        );
+        let taken = commands
+            .register(say("help", "mine"), "mod_x")
+            .expect_err("taken");
+        assert_eq!(
+            taken.to_string(),
+            "the command `help` is offered by the node already"
+        );
+
+        assert_eq!(told(&commands, &admin(), "status", &[]).await, "up");
+        assert!(!commands.remove("status", "mod_x"), "another's");
+        assert!(commands.remove("status", "node"));
+        assert_eq!(
+            told(&commands, &admin(), "status", &[]).await,
+            "unknown: unknown command `status`"
+        );
+        assert_eq!(commands.remove_all("node"), 1);
+        assert!(commands.list().is_empty());
+        assert_eq!(
+            told(&commands, &admin(), "hepl", &[]).await,
+            "unknown: unknown command `hepl` (did you mean `help`?)"
+        );
+    }
+
+    #[tokio::test]
+    async fn hosts_offer_commands_of_the_same_name() {
+        let commands = commands();
+        let on = |host: &'static str| {
+            say("ban", host)
+                .arg(Arg::host("host", "Where."))
+                .on_host(host)
+        };
+        commands.register(on("a"), "mod_ban@a").expect("free");
+        commands
+            .register(on("b"), "mod_ban@b")
+            .expect("another host");
+        assert!(commands.register(on("a"), "mod_other@a").is_err());
+        assert_eq!(commands.list().len(), 1);
+        assert_eq!(told(&commands, &admin(), "ban", &["b"]).await, "b");
+        assert_eq!(
+            told(&commands, &admin(), "ban", &["c"]).await,
+            "failed: nothing on host c offers `ban`"
+        );
+        assert_eq!(commands.remove_all("mod_ban@a"), 1);
+        assert_eq!(
+            told(&commands, &admin(), "ban", &["a"]).await,
+            "failed: nothing on host a offers `ban`"
+        );
+        assert_eq!(told(&commands, &admin(), "ban", &["b"]).await, "b");
+    }
+
+    #[tokio::test]
+    async fn roles_and_hosts_are_asked() {
+        let commands = commands();
+        let host = Arg::host("host", "Where.").optional();
+        let kick = say("kick", "done")
+            .arg(host)
+            .allow(Role::HostAdmin, Scope::Host);
+        commands.register(kick, "node").expect("free");
+        commands
+            .register(
+                say("stop", "bye").allow(Role::HostAdmin, Scope::Node),
+                "node",
+            )
+            .expect("free");
+        commands
+            .register(say("me", "you").allow(Role::User, Scope::Anywhere), "node")
+            .expect("free");
+        commands
+            .register(say("backup", "done"), "node")
+            .expect("free");
+        let user = Caller::on_host("u@a", Role::User, "a", Door::AdHoc);
+        let host_admin = Caller::on_host("h@a", Role::HostAdmin, "a", Door::AdHoc);
+        let expected: [(&Caller, &str, &[&str], &str); 8] = [
+            (&user, "me", &[], "you"),
+            (
+                &user,
+                "kick",
+                &["a"],
+                "denied: not allowed: `kick` is for role host admin",
+            ),
+            (&host_admin, "kick", &["A"], "done"),
+            (
+                &host_admin,
+                "kick",
+                &["b"],
+                "denied: not allowed: host b is not yours",
+            ),
+            (
+                &host_admin,
+                "kick",
+                &[],
+                "denied: not allowed: `kick` without a host concerns every host",
+            ),
+            (
+                &host_admin,
+                "stop",
+                &[],
+                "denied: not allowed: `stop` concerns the whole node",
+            ),
+            (
+                &host_admin,
+                "backup",
+                &[],
+                "denied: not allowed: `backup` is for role admin",
+            ),
+            (&admin(), "kick", &[], "done"),
+        ];
+        for (caller, name, words, text) in expected {
+            assert_eq!(told(&commands, caller, name, words).await, text);
+        }
+        let seen = commands
+            .execute(&user, HELP, &Given::nothing())
+            .await
+            .expect("help");
+        assert_eq!(
+            crate::render(&seen),
+            "command         what it does\nhelp [COMMAND]  Lists the commands, or describes one of them.\nme              Says it.\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_fenced_and_silence_has_a_deadline() {
+        let (clock, hand) = Clock::manual();
+        let commands = Commands::new(clock.clone());
+        let broken = |_, _| async { panic!("no such luck") };
+        commands
+            .register(Command::new("broken", "Panics.", broken), "node")
+            .expect("free");
+        let early = |_, _| -> std::future::Ready<Result<Value, CommandError>> { panic!("at once") };
+        commands
+            .register(Command::new("early", "Panics.", early), "node")
+            .expect("free");
+        let silent = |_, _| std::future::pending();
+        commands
+            .register(Command::new("silent", "Waits.", silent), "node")
+            .expect("free");
+        assert_eq!(
+            told(&commands, &admin(), "broken", &[]).await,
+            "crashed: the command crashed: no such luck"
+        );
+        assert_eq!(
+            told(&commands, &admin(), "early", &[]).await,
+            "crashed: the command crashed: at once"
+        );
+        let caller = admin();
+        let waiting = told(&commands, &caller, "silent", &[]);
+        let (text, ()) = futures_util::join!(waiting, hand.advance(Duration::from_secs(30)));
+        assert_eq!(text, "timeout: no answer within 30 s");
+    }
+
+    /// Keeps what is logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0
+                .lock()
+                .expect("no panic while logging")
+                .extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn each_execution_is_logged_once_and_without_secrets() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .without_time()
+            .finish();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        tracing::subscriber::with_default(subscriber, || {
+            runtime.block_on(async {
+                let commands = commands();
+                let register = say("register", "ok")
+                    .arg(Arg::text("user", "Who."))
+                    .arg(Arg::secret("password", "With what."))
+                    .arg(Arg::pairs("more", "More."));
+                commands.register(register, "node").expect("free");
+                told(
+                    &commands,
+                    &admin(),
+                    "register",
+                    &["u", "hunter2", "pin=hunter2"],
+                )
+                .await;
+                let beside = Given::words(["u"]).secret(Secret::new("hunter2"));
+                commands
+                    .execute(&admin(), "register", &beside)
+                    .await
+                    .expect("done");
+                told(
+                    &commands,
+                    &admin(),
+                    "register",
+                    &["u", "hunter2", "hunter2"],
+                )
+                .await;
+                told(&commands, &admin(), "nothing", &["hunter2"]).await;
+            });
+        });
+        let text =
+            String::from_utf8(log.0.lock().expect("no panic while logging").clone()).expect("text");
+        assert!(!text.contains("hunter2"), "{text}");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert!(
+            lines.iter().all(|line| line.contains("natter::admin")),
+            "{text}"
+        );
+        assert!(lines[0].contains(r#"args="\"u\" *** pin=***""#), "{text}");
+        assert!(
+            lines[2].contains("not done") && lines[3].contains("unknown command"),
+            "{text}"
+        );
+    }
 }

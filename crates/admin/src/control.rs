@@ -170,3 +170,358 @@ async fn say(write: &mut OwnedWriteHalf, line: &str, commands: &Commands) -> io:
         .await;
     written.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{self, Place, Terminal};
+    use crate::command::{Arg, Command};
+    use crate::error::CommandError;
+    use crate::value::Value;
+    use otp::{ChildInfo, ChildState, Clock, ClockHand, Strategy, SupPid, Supervisor, System};
+    use serde_json::json;
+    use std::path::PathBuf;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tempfile::TempDir;
+
+    /// A node that has nothing but its control door.
+    struct Node {
+        folder: TempDir,
+        path: PathBuf,
+        sup: SupPid,
+        commands: Commands,
+        hand: ClockHand,
+    }
+
+    impl Node {
+        async fn start() -> Node {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("control");
+            let (clock, hand) = Clock::manual();
+            let system = System::new("test", clock.clone());
+            let commands = Commands::new(clock);
+            let socket = ControlSocket::bind(&path).expect("bound");
+            let spec = child_spec("control", socket, commands.clone());
+            let sup = Supervisor::new(Strategy::OneForOne)
+                .intensity(5, Duration::from_secs(30))
+                .child(spec);
+            let sup = sup.start(&system, "root").await.expect("started");
+            let echo = |_, args: crate::Args| async move { Ok(Value::from(args.texts("words"))) };
+            let echo = Command::new("echo", "Says it again.", echo)
+                .arg(Arg::text("words", "What.").repeated());
+            let secret = |_, args: crate::Args| async move {
+                match args.secret("password").expose() {
+                    "hunter2" => Ok(Value::from("welcome")),
+                    _ => Err(CommandError::failed("wrong password")),
+                }
+            };
+            let secret = Command::new("enter", "Enters.", secret)
+                .arg(Arg::text("user", "Who."))
+                .arg(Arg::secret("password", "With what."));
+            let crash = |_, _| async { panic!("ouch") };
+            let crash = Command::new("crash", "Crashes.", crash);
+            for command in [echo, secret, crash] {
+                commands.register(command, "test").expect("free");
+            }
+            Node {
+                folder,
+                path,
+                sup,
+                commands,
+                hand,
+            }
+        }
+
+        async fn dial(&self) -> BufReader<UnixStream> {
+            BufReader::new(UnixStream::connect(&self.path).await.expect("connected"))
+        }
+    }
+
+    async fn line(stream: &mut BufReader<UnixStream>) -> serde_json::Value {
+        let mut line = String::new();
+        stream.read_line(&mut line).await.expect("readable");
+        serde_json::from_str(&line).unwrap_or(serde_json::Value::Null)
+    }
+
+    async fn send(stream: &mut BufReader<UnixStream>, bytes: &[u8]) {
+        stream.write_all(bytes).await.expect("writable");
+    }
+
+    fn protocol(message: &str) -> serde_json::Value {
+        json!({"error": {"kind": "protocol", "message": message, "secrets": []}})
+    }
+
+    #[tokio::test]
+    async fn one_client_asks_several_times_and_garbage_is_answered() {
+        let node = Node::start().await;
+        let mut stream = node.dial().await;
+        send(
+            &mut stream,
+            b"{\"command\":\"echo\",\"args\":[\"a\",\"b\"],\"json\":true}\n",
+        )
+        .await;
+        assert_eq!(line(&mut stream).await, json!({"wait_ms": 30_000}));
+        assert_eq!(
+            line(&mut stream).await,
+            json!({"json": ["a", "b"], "exposed": false})
+        );
+        send(&mut stream, b"\xff\xfe garbage\n{\"command\":\"crash\"}\n").await;
+        assert_eq!(line(&mut stream).await, protocol("the request is no JSON"));
+        assert_eq!(line(&mut stream).await, json!({"wait_ms": 30_000}));
+        let crashed = json!({"error": {"kind": "crashed", "message": "the command crashed: ouch", "secrets": []}});
+        assert_eq!(line(&mut stream).await, crashed);
+        send(&mut stream, b"{\"command\":\"ehco\"}\n").await;
+        assert_eq!(line(&mut stream).await, json!({"wait_ms": 0}));
+        let unknown = "unknown command `ehco` (did you mean `echo`?)";
+        assert_eq!(
+            line(&mut stream).await,
+            json!({"error": {"kind": "unknown", "message": unknown, "secrets": []}})
+        );
+    }
+
+    #[tokio::test]
+    async fn requests_are_bounded() {
+        let node = Node::start().await;
+        let mut stream = node.dial().await;
+        let word = "x".repeat(LARGEST_REQUEST - 32);
+        let fits = format!("{}\n", json!({"command": "echo", "args": [word]}));
+        assert!(fits.len() <= LARGEST_REQUEST);
+        send(&mut stream, fits.as_bytes()).await;
+        assert_eq!(line(&mut stream).await, json!({"wait_ms": 30_000}));
+        assert_eq!(line(&mut stream).await["text"], json!(format!("{word}\n")));
+        send(&mut stream, &vec![b'x'; LARGEST_REQUEST + 1]).await;
+        assert_eq!(
+            line(&mut stream).await,
+            protocol("the request is larger than 1 MiB")
+        );
+        assert_eq!(line(&mut stream).await, serde_json::Value::Null, "closed");
+    }
+
+    #[tokio::test]
+    async fn silent_clients_are_let_go_and_leave_room() {
+        let node = Node::start().await;
+        let mut silent = Vec::new();
+        for _ in 0..MOST_CLIENTS {
+            let mut stream = node.dial().await;
+            send(&mut stream, b"{\"comm").await;
+            silent.push(stream);
+        }
+        let mut late = node.dial().await;
+        send(&mut late, b"{\"command\":\"echo\",\"args\":[\"a\"]}\n").await;
+        while node.commands.clock().timers() < MOST_CLIENTS {
+            tokio::task::yield_now().await;
+        }
+        node.hand.advance(PATIENCE).await;
+        for stream in &mut silent {
+            assert_eq!(line(stream).await, protocol("no request within 30 s"));
+            assert_eq!(line(stream).await, serde_json::Value::Null, "closed");
+        }
+        assert_eq!(line(&mut late).await, json!({"wait_ms": 30_000}));
+        assert_eq!(
+            line(&mut late).await,
+            json!({"text": "a\n", "exposed": false})
+        );
+    }
+
+    #[tokio::test]
+    async fn many_clients_are_served_at_once() {
+        let node = Node::start().await;
+        let waiting = Arc::new(tokio::sync::Barrier::new(MOST_CLIENTS));
+        let served = Arc::new(AtomicUsize::new(0));
+        let (barrier, count) = (waiting.clone(), served.clone());
+        let meet = Command::new("meet", "Waits for all.", move |_, _| {
+            let (barrier, count) = (barrier.clone(), count.clone());
+            async move {
+                barrier.wait().await;
+                count.fetch_add(1, Ordering::SeqCst);
+                Ok(Value::Nothing)
+            }
+        });
+        node.commands.register(meet, "test").expect("free");
+        let mut streams = Vec::new();
+        for _ in 0..MOST_CLIENTS {
+            let mut stream = node.dial().await;
+            send(&mut stream, b"{\"command\":\"meet\"}\n").await;
+            streams.push(stream);
+        }
+        for stream in &mut streams {
+            assert_eq!(line(stream).await, json!({"wait_ms": 30_000}));
+            assert_eq!(line(stream).await, json!({"text": "", "exposed": false}));
+        }
+        assert_eq!(served.load(Ordering::SeqCst), MOST_CLIENTS);
+    }
+
+    #[tokio::test]
+    async fn a_killed_door_opens_again_and_a_stopped_one_leaves_no_file() {
+        let node = Node::start().await;
+        let children = node.sup.which_children().await.expect("answered");
+        let [
+            ChildInfo {
+                state: ChildState::Running(control),
+                ..
+            },
+        ] = &children[..]
+        else {
+            panic!("{children:?}")
+        };
+        control.kill();
+        control.watch().await;
+        let mut stream = node.dial().await;
+        send(&mut stream, b"{\"command\":\"echo\",\"args\":[\"a\"]}\n").await;
+        assert_eq!(line(&mut stream).await, json!({"wait_ms": 30_000}));
+        node.sup.stop().await;
+        assert!(!node.path.exists());
+        assert!(node.folder.path().exists());
+        assert!(
+            ControlSocket::bind(&node.path).is_ok(),
+            "the next node can have it"
+        );
+    }
+
+    /// What was printed, and what is typed.
+    #[derive(Default)]
+    struct Page {
+        out: String,
+        err: String,
+        typed: Option<&'static str>,
+        stdin: &'static str,
+    }
+
+    impl Terminal for Page {
+        fn out(&mut self, text: &str) {
+            self.out.push_str(text);
+        }
+
+        fn err(&mut self, text: &str) {
+            self.err.push_str(text);
+        }
+
+        fn line(&mut self) -> io::Result<Zeroizing<String>> {
+            Ok(Zeroizing::new(self.stdin.to_owned()))
+        }
+
+        fn ask(&mut self, prompt: &str) -> Option<io::Result<Zeroizing<String>>> {
+            self.err.push_str(prompt);
+            self.typed.map(|typed| Ok(Zeroizing::new(typed.to_owned())))
+        }
+    }
+
+    async fn natterctl(
+        path: &std::path::Path,
+        mut page: Page,
+        args: &[&str],
+    ) -> (i32, String, String) {
+        let (path, args) = (
+            path.to_owned(),
+            args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>(),
+        );
+        let run = move || {
+            let find = |_: &Place| Ok(path.clone());
+            let code = client::run_on(&mut page, args.into_iter(), find);
+            (code, page.out, page.err)
+        };
+        tokio::task::spawn_blocking(run).await.expect("no panic")
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn natterctl_tells_results_and_errors_by_its_exit_code() {
+        let node = Node::start().await;
+        let usage = "\nusage: enter USER PASSWORD\n";
+        let warning = "natterctl: warning: a secret on the command line can be seen by other users and is kept by \
+                       the shell; leave it out to be asked for it, or use --password-stdin\n";
+        let expected: [(&[&str], i32, &str, String); 9] = [
+            (&["echo", "a", "b"], 0, "a\nb\n", String::new()),
+            (
+                &["--json", "echo", "a"],
+                0,
+                "[\n  \"a\"\n]\n",
+                String::new(),
+            ),
+            (
+                &["echo", "--json", "--", "--a"],
+                0,
+                "[\n  \"--a\"\n]\n",
+                String::new(),
+            ),
+            (
+                &["help", "echo"],
+                0,
+                "echo WORDS…\n\nSays it again.\n\n  WORDS…  What.\n\ngives nothing; for role admin; the node; within 30 s\n",
+                String::new(),
+            ),
+            (
+                &["ecoh"],
+                2,
+                "",
+                "natterctl: unknown command `ecoh` (did you mean `echo`?)\n".into(),
+            ),
+            (
+                &["enter"],
+                2,
+                "",
+                format!("natterctl: enter: USER, PASSWORD are missing{usage}"),
+            ),
+            (&["enter", "u", "hunter2"], 0, "welcome\n", warning.into()),
+            (
+                &["enter", "u", "hunter3"],
+                1,
+                "",
+                "natterctl: wrong password\n".into(),
+            ),
+            (
+                &["crash"],
+                1,
+                "",
+                "natterctl: the command crashed: ouch\n".into(),
+            ),
+        ];
+        for (args, code, out, err) in expected {
+            let seen = natterctl(&node.path, Page::default(), args).await;
+            assert_eq!(seen, (code, out.to_owned(), err), "{args:?}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_missing_secret_is_asked_for_or_read() {
+        let node = Node::start().await;
+        let typed = Page {
+            typed: Some("hunter2"),
+            ..Page::default()
+        };
+        let seen = natterctl(&node.path, typed, &["enter", "u"]).await;
+        assert_eq!(seen, (0, "welcome\n".into(), "PASSWORD: ".into()));
+        let nothing = Page {
+            typed: Some(""),
+            ..Page::default()
+        };
+        let seen = natterctl(&node.path, nothing, &["enter", "u"]).await;
+        let told = "PASSWORD: natterctl: enter: PASSWORD is missing; nothing was typed\n";
+        assert_eq!(seen, (2, String::new(), told.into()));
+        let seen = natterctl(&node.path, Page::default(), &["enter", "u"]).await;
+        let told = "PASSWORD: natterctl: enter: PASSWORD is missing; give it by --password-stdin\n";
+        assert_eq!(seen, (2, String::new(), told.into()));
+        let piped = Page {
+            stdin: "hunter2",
+            ..Page::default()
+        };
+        let seen = natterctl(&node.path, piped, &["enter", "u", "--password-stdin"]).await;
+        assert_eq!(seen, (0, "welcome\n".into(), String::new()));
+        let empty = Page::default();
+        let seen = natterctl(&node.path, empty, &["enter", "u", "--password-stdin"]).await;
+        let told = "natterctl: --password-stdin: standard input is empty\n";
+        assert_eq!(seen, (2, String::new(), told.into()));
+    }
+
+    #[tokio::test]
+    async fn without_a_node_natterctl_says_so() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("control");
+        let seen = natterctl(&path, Page::default(), &["status"]).await;
+        let told = format!(
+            "natterctl: no node at {}: No such file or directory (os error 2)\n",
+            path.display()
+        );
+        assert_eq!(seen, (3, String::new(), told));
+    }
+}

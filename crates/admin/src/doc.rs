@@ -111,3 +111,62 @@ fn within(command: &Command) -> String {
     use config::Value as _;
     command.deadline.show().replace('"', "")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::role::Role;
+    use otp::Clock;
+
+    fn commands() -> Commands {
+        let commands = Commands::new(Clock::manual().0);
+        let start = Command::new("module_start", "Starts a module.", |_, _| async {
+            Ok(Value::Nothing)
+        })
+        .arg(Arg::host("host", "The host."))
+        .arg(Arg::secret("key", "Its key."))
+        .arg(Arg::pairs("options", "Its options."))
+        .flag("transient", "Keeps nothing.")
+        .allow(Role::HostAdmin, Scope::Host);
+        commands.register(start, "node").expect("free");
+        commands
+    }
+
+    #[test]
+    fn the_reference_describes_every_command() {
+        let expected = "\
+## `module_start`
+
+`module_start HOST KEY [KEY=VALUE…] [--transient]`
+
+Starts a module.
+
+- `HOST`: The host.
+- `KEY`: Its key. (secret; asked for when left out)
+- `[KEY=VALUE…]`: Its options.
+- `--transient`: Keeps nothing.
+- Gives nothing. Role: host admin. Where: the named host. Deadline: 30 s.
+";
+        assert_eq!(reference(&commands()), expected);
+    }
+
+    #[test]
+    fn a_page_fits_a_terminal() {
+        let expected = "\
+module_start HOST KEY [KEY=VALUE…] [--transient]
+
+Starts a module.
+
+  HOST          The host.
+  KEY           Its key. (secret; asked for when left out)
+  [KEY=VALUE…]  Its options.
+  --transient   Keeps nothing.
+
+gives nothing; for role host admin; the named host; within 30 s
+";
+        assert_eq!(
+            page(&commands().get("module_start").expect("there")),
+            expected
+        );
+    }
+}
