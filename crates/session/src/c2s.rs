@@ -14,7 +14,7 @@ use otp::{Ctx, ExitReason, Flow, GenServer, Init};
 use parking_lot::Mutex;
 use router::{Flags, Ledger, Origin, Packet, Parcel, SessionOrigin, step};
 use stream::{
-    Detached, Io, IoEvent, IoHandle, IoOptions, Negotiation, Next, Proceed, Profile, Step, Transport,
+    Detached, Element, Io, IoEvent, IoHandle, IoOptions, Negotiation, Next, Proceed, Profile, Step, Transport,
 };
 use tokio::sync::{Notify, oneshot};
 use xmpp::{
@@ -39,7 +39,7 @@ pub struct C2sOptions {
     /// What the IO task is given.
     pub io: IoOptions,
     /// What one element may cost once logged in.
-    pub limits: xml::Limits,
+    pub limits: stream::Limits,
 }
 
 /// What a session starts with.
@@ -142,7 +142,7 @@ impl GenServer for C2s {
             address: args.address,
             entry: Arc::clone(&bound),
         };
-        let negotiation = Negotiation::new(Arc::clone(&args.options.profile), Arc::new(binder), args.address);
+        let negotiation = Negotiation::new(Arc::clone(&args.options.profile), Arc::new(binder));
         Init::Ok(C2s {
             sessions: args.sessions,
             options: args.options,
@@ -177,7 +177,7 @@ impl GenServer for C2s {
                 ExitReason::Normal | ExitReason::Shutdown => StreamCondition::SystemShutdown,
                 _ => StreamCondition::InternalServerError,
             };
-            self.end(Some(StreamError::new(condition))).await;
+            self.end(Some(StreamError::from(condition))).await;
             let detached = Arc::clone(&self.detached);
             let _ = ctx.clock().timeout(END_WITHIN, detached.notified()).await;
             self.settle().await;
@@ -260,11 +260,11 @@ impl C2s {
 // From the client.
 
 impl C2s {
-    async fn element(&mut self, element: xml::Element, ctx: &mut Ctx<Self>) {
+    async fn element(&mut self, element: Element, ctx: &mut Ctx<Self>) {
         match Stanza::from_element(&element) {
             Ok(stanza) => self.sent(stanza, ctx).await,
-            Err(StanzaFault::Answer(refusal)) => self.refuse(&refusal.stanza, &refusal.error).await,
-            Err(StanzaFault::Silent) => {}
+            Err(StanzaFault::Answer(faulty)) => self.answer_own(faulty.reply()).await,
+            Err(StanzaFault::InvalidFrom(_)) => self.end(Some(StreamCondition::InvalidFrom.into())).await,
             Err(StanzaFault::Stream(error)) => self.end(Some(error)).await,
         }
     }
@@ -273,7 +273,7 @@ impl C2s {
     async fn sent(&mut self, stanza: Stanza, ctx: &mut Ctx<Self>) {
         let Some(live) = &self.live else { return };
         if stanza.from().is_some_and(|from| *from != live.full && *from != live.bare) {
-            return self.end(Some(StreamError::new(StreamCondition::InvalidFrom))).await;
+            return self.end(Some(StreamError::from(StreamCondition::InvalidFrom))).await;
         }
         let undirected = stanza.to().is_none();
         let stanza = live.stamp(&stanza);
@@ -365,11 +365,13 @@ impl C2s {
 
     /// Answers a stanza of the client's own with an error, where the rules allow one.
     async fn refuse(&mut self, stanza: &Stanza, error: &StanzaError) {
-        if let Some(reply) = stanza.error_reply(error) {
-            let to = self.live.as_ref().map(|live| live.full.clone());
-            let own = self.sessions.router.packet(reply.edit().to(to.as_ref()).finish());
-            self.write(own).await;
-        }
+        self.answer_own(stanza.error_reply(error)).await;
+    }
+
+    async fn answer_own(&mut self, reply: Option<Stanza>) {
+        let (Some(reply), Some(live)) = (reply, &self.live) else { return };
+        let own = self.sessions.router.packet(reply.edit().to(live.full.clone()).finish());
+        self.write(own).await;
     }
 }
 
@@ -377,12 +379,12 @@ impl Live {
     /// `from` is the session, a missing `to` is the account itself (RFC 6120 §8.1.2.1, §10.3), and a
     /// missing language is the stream's.
     fn stamp(&self, stanza: &Stanza) -> Stanza {
-        let mut edit = stanza.edit().from(Some(&self.full));
+        let mut edit = stanza.edit().from(self.full.clone());
         if stanza.to().is_none() {
-            edit = edit.to(Some(&self.bare));
+            edit = edit.to(self.bare.clone());
         }
         if stanza.lang().is_none() && self.lang.is_some() {
-            edit = edit.lang(self.lang.as_deref());
+            edit = edit.lang(self.lang.clone());
         }
         edit.finish()
     }
@@ -462,7 +464,7 @@ impl C2s {
 
     async fn offer(&mut self, parcel: Parcel) {
         step!(parcel.get().meta, "send");
-        let rendered = parcel.get().stanza.for_client();
+        let rendered = for_client(&parcel.get().stanza);
         if let Err(parcel) = self.io.offer(parcel, rendered) {
             let Some(live) = &mut self.live else { return };
             live.held.push_back(parcel);
@@ -501,18 +503,23 @@ impl C2s {
                 continue;
             }
             let page = Page::new(waiting.iter().map(|w| w.place).collect(), ctx.pid().clone());
+            let mut taken = 0;
             for (number, message) in waiting.into_iter().enumerate() {
                 let mut packet = self.sessions.router.packet(message.stanza);
                 packet.meta.flags.insert(Flags::FROM_OFFLINE);
                 packet.receipt = page.receipt(number);
-                let rendered = packet.stanza.for_client();
+                let rendered = for_client(&packet.stanza);
                 let parcel = packet.enclose(self.sessions.router.dead_letters());
-                if let Err(parcel) = self.io.offer(parcel, rendered) {
+                match self.io.offer(parcel, rendered) {
+                    Ok(()) => taken += 1,
                     // Read again when the others are written.
-                    parcel.take().drop_by_rule();
+                    Err(parcel) => parcel.take().drop_by_rule(),
                 }
             }
             flush.page = Some(page);
+            if taken == 0 {
+                self.overrun().await;
+            }
             return;
         }
     }
@@ -557,7 +564,7 @@ impl C2s {
             return;
         }
         self.ending = true;
-        self.io.cut(Some(StreamError::new(StreamCondition::ResourceConstraint)));
+        self.io.cut(Some(StreamError::from(StreamCondition::ResourceConstraint)));
         self.leave().await;
     }
 
@@ -565,7 +572,7 @@ impl C2s {
         let flushing = self.live.as_ref().is_some_and(|live| live.flush.is_some());
         if !self.ending {
             self.ending = true;
-            self.io.cut(Some(StreamError::new(StreamCondition::Conflict)));
+            self.io.cut(Some(StreamError::from(StreamCondition::Conflict)));
             self.leave().await;
         }
         if flushing {
@@ -635,14 +642,8 @@ impl Drop for C2s {
 }
 
 /// The stanza as a client is sent it.
-trait ForClient {
-    fn for_client(&self) -> bytes::Bytes;
-}
-
-impl ForClient for Stanza {
-    fn for_client(&self) -> bytes::Bytes {
-        let mut out = bytes::BytesMut::with_capacity(self.len() + 128);
-        self.serialise(xmpp::Target::Client, &mut out);
-        out.freeze()
-    }
+pub(crate) fn for_client(stanza: &Stanza) -> bytes::Bytes {
+    let mut out = bytes::BytesMut::with_capacity(stanza.len() + 128);
+    stanza.serialise(xmpp::Target::Client, &mut out);
+    out.freeze()
 }

@@ -175,7 +175,7 @@ async fn subscription(sessions: &Sessions, account: BareJid, packet: Packet) {
     let contact = packet.from().to_bare();
     let kind = packet.stanza.presence_type();
     // §3.1.3: processed as for the bare JID.
-    let stanza = packet.stanza.edit().from(Some(&contact.clone().into())).to(Some(&account.clone().into())).finish();
+    let stanza = packet.stanza.edit().from(Jid::from(contact.clone())).to(Jid::from(account.clone())).finish();
     step!(packet.meta, "roster_in_subscription", ?kind);
     let fold = RosterInSubscription {
         account: account.clone(),
@@ -223,18 +223,22 @@ async fn probe(sessions: &Sessions, account: BareJid, full: Option<FullJid>, pac
     if sees {
         let of = sessions.table.available(&account);
         let of = of.iter().filter(|e| full.as_ref().is_none_or(|jid| e.jid == *jid));
-        answers.extend(of.filter_map(|e| Some(e.presence()?.edit().to(Some(&asker)).finish())));
+        answers.extend(of.filter_map(|e| Some(e.presence()?.edit().to(asker.clone()).finish())));
         if answers.is_empty() {
-            answers.push(Stanza::presence(PresenceType::Unavailable, packet.to(), &asker));
+            answers.push(presence_of(PresenceType::Unavailable, packet.to(), &asker));
         }
     } else {
         let (account, asker) = (Jid::from(account), Jid::from(asker.to_bare()));
-        answers.push(Stanza::presence(PresenceType::Unsubscribed, &account, &asker));
+        answers.push(presence_of(PresenceType::Unsubscribed, &account, &asker));
     }
     for stanza in answers {
         sessions.router.route(sessions.router.answer(stanza, &packet.meta)).await;
     }
     packet.receipt.resolve(Outcome::Delivered);
+}
+
+fn presence_of(kind: PresenceType, from: &Jid, to: &Jid) -> Stanza {
+    Stanza::presence(kind).from(from.clone()).to(to.clone()).finish()
 }
 
 // IQs: §8.5.2.1.3, §8.5.3.

@@ -7,18 +7,16 @@ use std::time::Duration;
 use auth::Auth;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use net::TlsInfo;
 use otp::{Clock, Pid};
 use parking_lot::Mutex;
 use stream::{
-    Authenticator, BindRequest, Binder, Exchange, Feature, Negotiable, Outcome, Outbound, Phase, SaslFailure, SaslStep,
-    State, Then,
+    Authenticator, BindRequest, Binder, Element, Exchange, Feature, Negotiable, Outcome, Outbound, Phase, SaslFailure, SaslStep,
+    State, Then, TlsInfo,
 };
 use tokio::sync::oneshot;
-use xml::Element;
-use xmpp::{Condition, FullJid, Kind, Stanza, StanzaError, StreamCondition, StreamError};
+use xmpp::{Condition, FullJid, Kind, Stanza, StanzaError, StreamCondition};
 
-use crate::c2s::{C2s, Cast};
+use crate::c2s::{C2s, Cast, for_client};
 use crate::hooks::{PostAuthFeatures, PreAuthFeatures, UnauthenticatedPacket};
 use crate::sm::Sessions;
 use crate::table::{Entry, Opened};
@@ -40,7 +38,7 @@ impl Authenticator for AccountLogin {
     }
 
     fn start(&self, host: &str, mechanism: &str, tls: Option<&TlsInfo>) -> Result<Box<dyn Exchange>, SaslFailure> {
-        let exchange = self.auth.start(host, mechanism, tls.is_some(), self.plain_without_tls);
+        let exchange = self.auth.start(host, mechanism, tls.is_some() || self.plain_without_tls);
         exchange.map(|exchange| Box::new(Login(exchange)) as Box<dyn Exchange>).map_err(failure)
     }
 }
@@ -61,7 +59,25 @@ impl Exchange for Login {
 }
 
 fn failure(why: auth::SaslFailure) -> SaslFailure {
-    SaslFailure { condition: why.condition.into(), text: why.text }
+    SaslFailure { condition: condition(why.condition), text: why.text }
+}
+
+fn condition(condition: auth::SaslCondition) -> stream::SaslCondition {
+    use auth::SaslCondition as From;
+    use stream::SaslCondition as To;
+    match condition {
+        From::Aborted => To::Aborted,
+        From::AccountDisabled => To::AccountDisabled,
+        From::CredentialsExpired => To::CredentialsExpired,
+        From::EncryptionRequired => To::EncryptionRequired,
+        From::IncorrectEncoding => To::IncorrectEncoding,
+        From::InvalidAuthzid => To::InvalidAuthzid,
+        From::InvalidMechanism => To::InvalidMechanism,
+        From::MalformedRequest => To::MalformedRequest,
+        From::MechanismTooWeak => To::MechanismTooWeak,
+        From::NotAuthorized => To::NotAuthorized,
+        From::TemporaryAuthFailure => To::TemporaryAuthFailure,
+    }
 }
 
 /// Binds the resource of one stream: enters the session into the table.
@@ -77,6 +93,10 @@ pub(crate) struct SessionBinder {
 impl Binder for SessionBinder {
     fn bind(&self, request: BindRequest) -> BoxFuture<'_, Result<FullJid, StanzaError>> {
         self.enter(request).boxed()
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        self.address
     }
 }
 
@@ -142,15 +162,15 @@ impl Negotiable for ByHooks {
     fn inline<'a>(&'a self, state: &'a mut State, element: Element) -> BoxFuture<'a, Outcome> {
         async move {
             let refused = || {
-                let error = StreamError::new(StreamCondition::NotAuthorized).with_text("log in first");
+                let error = StreamCondition::NotAuthorized.text("log in first");
                 Outcome::fail(error)
             };
             let Ok(stanza) = Stanza::from_element(&element) else { return refused() };
             debug_assert_eq!(stanza.kind(), Kind::Iq);
             let host = state.host.clone().expect("claimed for a host");
-            let fold = UnauthenticatedPacket { host, address: state.peer, stanza, answer: None };
+            let fold = UnauthenticatedPacket { host, address: state.peer(), stanza, answer: None };
             match self.sessions.router.fold_wait(fold).await.value().and_then(|fold| fold.answer) {
-                Some(answer) => Outcome { answer: vec![Outbound::Element(answer.for_client())], then: Then::Frame },
+                Some(answer) => Outcome { answer: vec![Outbound::Element(for_client(&answer))], then: Then::Frame },
                 None => refused(),
             }
         }

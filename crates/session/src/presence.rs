@@ -45,13 +45,13 @@ pub(crate) async fn available(sessions: &Sessions, entry: &Arc<Entry>, stanza: S
     let resources = sessions.table.available(&account);
     for other in &resources {
         // Including the resource itself (§4.2.2).
-        send(sessions, stanza.edit().to(Some(&other.jid.clone().into())).finish()).await;
+        send(sessions, stanza.edit().to(Jid::from(other.jid.clone())).finish()).await;
     }
     if first {
         probe_contacts(sessions, entry, &contacts).await;
         for other in resources.iter().filter(|other| other.number != entry.number) {
             if let Some(theirs) = other.presence() {
-                send(sessions, theirs.edit().to(Some(&entry.jid.clone().into())).finish()).await;
+                send(sessions, theirs.edit().to(Jid::from(entry.jid.clone())).finish()).await;
             }
         }
     }
@@ -64,7 +64,7 @@ pub(crate) async fn available(sessions: &Sessions, entry: &Arc<Entry>, stanza: S
 async fn probe_contacts(sessions: &Sessions, entry: &Entry, contacts: &[(BareJid, Subscribed)]) {
     let from = Jid::from(entry.jid.clone());
     for (contact, _) in contacts.iter().filter(|(_, subscribed)| subscribed.to) {
-        send(sessions, Stanza::presence(PresenceType::Probe, &from, &contact.clone().into())).await;
+        send(sessions, Stanza::presence(PresenceType::Probe).from(from.clone()).to(Jid::from(contact.clone())).finish()).await;
     }
 }
 
@@ -78,15 +78,14 @@ pub(crate) async fn withdraw(sessions: &Sessions, entry: &Arc<Entry>) {
     if !entry.claim_withdrawal() {
         return;
     }
-    let from = Jid::from(entry.jid.clone());
-    leave(sessions, entry, Stanza::presence(PresenceType::Unavailable, &from, &from).edit().to(None).finish()).await;
+    leave(sessions, entry, Stanza::presence(PresenceType::Unavailable).from(Jid::from(entry.jid.clone())).finish()).await;
 }
 
 async fn leave(sessions: &Sessions, entry: &Arc<Entry>, farewell: Stanza) {
     let was_available = entry.show(0, None).is_some();
     let directed = std::mem::take(&mut *entry.directed().lock());
     for to in &directed {
-        send(sessions, farewell.edit().to(Some(to)).finish()).await;
+        send(sessions, farewell.edit().to(to.clone()).finish()).await;
     }
     if !was_available {
         return;
@@ -100,7 +99,7 @@ async fn leave(sessions: &Sessions, entry: &Arc<Entry>, farewell: Stanza) {
     }
     let others = sessions.table.available(&account);
     for other in &others {
-        send(sessions, farewell.edit().to(Some(&other.jid.clone().into())).finish()).await;
+        send(sessions, farewell.edit().to(Jid::from(other.jid.clone())).finish()).await;
     }
     let status = farewell.child_text("status", xmpp::ns::CLIENT);
     let event = WentOffline { account, user: entry.jid.clone(), last: others.is_empty(), status };
@@ -144,8 +143,8 @@ pub(crate) async fn subscription(sessions: &Sessions, entry: &Entry, stanza: Sta
     }
     let bare = stanza
         .edit()
-        .from(Some(&account.clone().into()))
-        .to(Some(&contact.clone().into()))
+        .from(Jid::from(account.clone()))
+        .to(Jid::from(contact.clone()))
         .finish();
     let kind = bare.presence_type();
     let fold = RosterOutSubscription { account, contact, kind, stanza: bare, route: true, after: Vec::new() };
@@ -162,7 +161,7 @@ async fn contacts(sessions: &Sessions, account: &BareJid) -> Vec<(BareJid, Subsc
 
 /// Sends presence to a contact, where the account's rules let it pass.
 async fn tell(sessions: &Sessions, entry: &Entry, stanza: &Stanza, to: &Jid) {
-    let stanza = stanza.edit().to(Some(to)).finish();
+    let stanza = stanza.edit().to(to.clone()).finish();
     if may_send(sessions, entry, &stanza).await {
         send(sessions, stanza).await;
     }

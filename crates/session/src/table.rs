@@ -6,7 +6,6 @@
 //! the sessions and clears away what a fallen one left.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
