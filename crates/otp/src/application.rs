@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Elapsed;
 use crate::exit::ExitReason;
+use crate::observe::TreeNode;
 use crate::supervisor::{StartError, SupPid, Supervisor};
 use crate::system::System;
 
@@ -46,12 +47,22 @@ impl App {
     pub async fn stop(&self, within: Duration) -> Result<(), Elapsed> {
         let stopped = self.system.clock().timeout(within, self.root.stop()).await;
         if stopped.is_err() {
-            // From the leaves up: nobody is restarted, since the supervisors are stopping or hang.
-            for process in self.system.observe().processes().iter().rev() {
-                process.kill();
-            }
+            let id = self.root.any().id();
+            let mut left = self.system.observe().tree();
+            left.retain(|node| node.id == id);
+            self.kill(&left);
         }
         stopped
+    }
+
+    /// Kills a supervisor before its children, so that it starts none of them again.
+    fn kill(&self, nodes: &[TreeNode]) {
+        for node in nodes {
+            if let Some(process) = self.system.observe().process(node.id) {
+                process.kill();
+            }
+            self.kill(&node.children);
+        }
     }
 
     /// Waits for the end of the tree: [`ExitReason::Shutdown`] after [`App::stop`], and also when the root gave up.

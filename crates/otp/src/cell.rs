@@ -6,7 +6,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -104,6 +104,8 @@ pub(crate) struct Head {
     pub(crate) born: Birth,
     pub(crate) started: Instant,
     budget: usize,
+    /// Its `init` succeeded; before that its failure is its starter's to tell.
+    pub(crate) up: AtomicBool,
     pub(crate) length: AtomicUsize,
     pub(crate) bytes: AtomicUsize,
     pub(crate) handled: AtomicU64,
@@ -134,11 +136,6 @@ impl Head {
 
     pub(crate) fn label(&self) -> Option<String> {
         self.life.lock().label.as_deref().map(str::to_owned)
-    }
-
-    /// Why the process ended, once it has.
-    pub(crate) fn ended(&self) -> Option<ExitReason> {
-        self.life.lock().ended.clone()
     }
 
     /// Remembers a name to free at the end; false if the end has come.
@@ -238,6 +235,9 @@ impl Head {
     fn log_exit(&self, reason: &ExitReason, detail: Option<&str>) {
         let (process, kind, name) = (self.id, self.kind, &*self.born.name);
         match reason {
+            _ if !self.up.load(Ordering::Relaxed) => {
+                tracing::debug!(target: "natter::otp", %process, kind, name, detail, %reason, "process did not start");
+            }
             ExitReason::Normal | ExitReason::Shutdown | ExitReason::NoProc => {
                 tracing::debug!(target: "natter::otp", %process, kind, name, detail, %reason, "process ended");
             }
@@ -294,6 +294,7 @@ where
                 born,
                 started,
                 budget,
+                up: AtomicBool::new(false),
                 length: AtomicUsize::new(0),
                 bytes: AtomicUsize::new(0),
                 handled: AtomicU64::new(0),

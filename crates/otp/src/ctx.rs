@@ -12,7 +12,7 @@ use ahash::AHasher;
 use futures_util::FutureExt;
 use tokio::task::AbortHandle;
 
-use crate::cell::{AnyCell, CellOf, Hold, Mail};
+use crate::cell::{AnyCell, CellOf, Mail};
 use crate::clock::{Clock, TimerRef};
 use crate::exit::{Down, ExitReason, MonitorRef};
 use crate::gen_server::GenServer;
@@ -238,9 +238,5 @@ impl<S: GenServer> Ctx<S> {
         }
         let due = self.clock().now() + d;
         self.own.idle = Some(self.own.clock.run_at(due, ring));
-    }
-
-    pub(crate) fn hold(&self) -> Hold {
-        Hold::new(self.pid.cell().clone())
     }
 }

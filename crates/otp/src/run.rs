@@ -148,6 +148,7 @@ impl<S: GenServer> Body<S> {
             Init::Stop(reason) => return Some(Step::End(reason)),
         };
         self.server = Some(server);
+        self.cell.head.up.store(true, Ordering::Relaxed);
         // A starter that is gone has killed us: the signal is on its way.
         drop(started.send(Started::Up));
         self.follow(flow).await

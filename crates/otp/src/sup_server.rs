@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::cell::Birth;
@@ -11,7 +12,8 @@ use crate::ctx::Ctx;
 use crate::exit::{Down, ExitReason, MonitorRef, ProcessId};
 use crate::family::{Child, Family, One, State};
 use crate::gen_server::{Flow, From, GenServer, Info, Init};
-use crate::pid::AnyPid;
+use crate::pid::{AnyPid, UpgradeError};
+use crate::run::panic_text;
 use crate::supervisor::{
     ChildCount, ChildError, ChildInfo, ChildState, StartChildError, StartError, Strategy,
     Supervisor,
@@ -233,8 +235,10 @@ impl SupServer {
         remake: Remake,
         ctx: &mut Ctx<Self>,
     ) -> Result<AnyPid, StartChildError> {
-        let args = remake();
-        self.start_one(kind, args, Some(remake), ctx).await
+        match make(&remake) {
+            Ok(args) => self.start_one(kind, args, Some(remake), ctx).await,
+            Err(error) => Err(StartChildError::Failed(error)),
+        }
     }
 
     async fn launch_one(
@@ -310,7 +314,7 @@ impl SupServer {
         if let State::Running(pid, _) = &self.family.list[at].state {
             match clock.timeout(within, spec.upgrade(pid)).await {
                 Ok(done) => done.map_err(ChildError::Upgrade)?,
-                Err(_) => return Err(ChildError::Upgrade(crate::UpgradeError::Timeout)),
+                Err(_) => return Err(ChildError::Upgrade(UpgradeError::Timeout)),
             }
         }
         self.family.list[at].spec = spec;
@@ -461,7 +465,11 @@ impl SupServer {
             return self.give_up(template.kind, ctx);
         }
         one.restarts += 1;
-        match self.launch_one(one, remake(), template, ctx).await {
+        let launched = match make(&remake) {
+            Ok(args) => self.launch_one(one, args, template, ctx).await,
+            Err(error) => Err((one, error)),
+        };
+        match launched {
             Ok(_) | Err((_, StartError::Ignored)) => {}
             Err((one, error)) => {
                 tracing::warn!(target: "natter::otp", supervisor = %ctx.pid().id(), child = template.kind, %error, "restart failed");
@@ -489,6 +497,12 @@ impl SupServer {
         );
         Flow::Stop(ExitReason::Shutdown)
     }
+}
+
+/// Arguments that cannot be made are the child's failure, not the supervisor's.
+fn make(remake: &Remake) -> Result<Box<dyn Any + Send>, StartError> {
+    catch_unwind(AssertUnwindSafe(|| remake()))
+        .map_err(|panic| StartError::Failed(ExitReason::Panic(panic_text(&*panic))))
 }
 
 fn runs(state: &ChildState) -> bool {
