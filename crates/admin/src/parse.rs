@@ -87,11 +87,12 @@ impl Args {
     /// Gives every word of a repeated text, host or choice.
     pub fn texts(&self, name: &str) -> Vec<&str> {
         let all = self.read.get(name).map(Vec::as_slice).unwrap_or_default();
-        let text = |read| match read {
-            &Read::Text(ref text) => text.as_str(),
-            _ => panic!("{name} is not declared as a text"),
-        };
-        all.iter().map(text).collect()
+        all.iter()
+            .map(|read| match read {
+                Read::Text(text) => text.as_str(),
+                _ => panic!("{name} is not declared as a text"),
+            })
+            .collect()
     }
 
     /// Gives a whole number, if it was given.
@@ -139,11 +140,12 @@ impl Args {
     /// Gives the `key=value` words.
     pub fn pairs(&self, name: &str) -> Vec<(&str, &str)> {
         let all = self.read.get(name).map(Vec::as_slice).unwrap_or_default();
-        let pair = |read| match read {
-            &Read::Pair(ref key, ref value) => (key.as_str(), value.as_str()),
-            _ => panic!("{name} is not declared as pairs"),
-        };
-        all.iter().map(pair).collect()
+        all.iter()
+            .map(|read| match read {
+                Read::Pair(key, value) => (key.as_str(), value.as_str()),
+                _ => panic!("{name} is not declared as pairs"),
+            })
+            .collect()
     }
 
     /// Says whether the switch was given.

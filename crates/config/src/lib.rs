@@ -34,6 +34,8 @@ mod declare;
 mod document;
 mod error;
 mod lists;
+#[macro_use]
+mod macro_rules;
 mod nearest;
 mod origin;
 mod overrides;

@@ -258,8 +258,7 @@ mod tests {
         );
         let told = overrides
             .set(&["m", "a", "x"], &number(1))
-            .err()
-            .expect("refused");
+            .expect_err("refused");
         assert_eq!(told.to_string(), "m.a is no table");
     }
 
@@ -277,8 +276,7 @@ mod tests {
         let told = Overrides::open(&nowhere)
             .expect("empty")
             .save()
-            .err()
-            .expect("no folder")
+            .expect_err("no folder")
             .to_string();
         assert_eq!(
             told,
