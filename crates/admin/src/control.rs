@@ -96,7 +96,7 @@ fn note(ended: Option<Result<(), tokio::task::JoinError>>) {
 
 async fn client(stream: UnixStream, owner: u32, commands: Commands) {
     let uid = match stream.peer_cred() {
-        Ok(peer) if peer.uid() == owner || peer.uid() == 0 => peer.uid(),
+        Ok(peer) if may_enter(peer.uid(), owner) => peer.uid(),
         Ok(peer) => {
             tracing::warn!(target: "natter::admin", uid = peer.uid(), "control client of another user refused");
             return;
@@ -110,6 +110,11 @@ async fn client(stream: UnixStream, owner: u32, commands: Commands) {
     if let Err(error) = serve(stream, &caller, &commands).await {
         tracing::debug!(target: "natter::admin", %error, "control client lost");
     }
+}
+
+/// The node's own user may, and root, who could read the data directory anyway.
+fn may_enter(uid: u32, owner: u32) -> bool {
+    uid == owner || uid == 0
 }
 
 /// Answers one request after the other until the client goes, or is let go.
@@ -377,6 +382,12 @@ mod tests {
             ControlSocket::bind(&node.path).is_ok(),
             "the next node can have it"
         );
+    }
+
+    #[test]
+    fn other_users_do_not_enter() {
+        assert!(may_enter(1000, 1000) && may_enter(0, 1000));
+        assert!(!may_enter(1001, 1000) && !may_enter(1000, 0));
     }
 
     /// What was printed, and what is typed.
