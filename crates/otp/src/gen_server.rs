@@ -191,7 +191,8 @@ pub struct OldState {
 }
 
 impl OldState {
-    pub(crate) fn new<S: GenServer>(state: S) -> OldState {
+    /// Wraps a state: for a `code_change` that has taken one out and gives it back, refusing.
+    pub fn of<S: GenServer>(state: S) -> OldState {
         OldState {
             version: S::VERSION,
             state: Box::new(state),

@@ -206,7 +206,7 @@ impl<S: GenServer> Body<S> {
     async fn upgrade(&mut self, upgrade: BoxedUpgrade<S>) -> Option<Step> {
         let server = self.server.take().expect("a process past init has state");
         let ctx = self.ctx.take().expect("a running process has a context");
-        let old = OldState::new(server);
+        let old = OldState::of(server);
         match upgrade.run(old, self.cell.clone(), ctx.into_own()).await {
             Upgraded::Moved => Some(Step::Moved),
             Upgraded::Failed(reason) => Some(Step::End(reason)),

@@ -136,7 +136,6 @@ pub enum Do {
     Stop(ExitReason),
     /// Waits in the handler for the gate; tells first that it is there.
     Gate(oneshot::Sender<()>, oneshot::Receiver<()>),
-    Hang,
     Idle(Duration),
     Go,
     After(Duration, &'static str),
@@ -212,7 +211,6 @@ impl GenServer for Worker {
                 let _ = here.send(());
                 drop(gate.await);
             }
-            Do::Hang => std::future::pending().await,
             Do::Idle(d) => return Flow::Timeout(d),
             Do::Go => return Flow::Go,
             Do::After(d, what) => {

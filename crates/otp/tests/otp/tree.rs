@@ -1,1 +1,79 @@
-//! x
+//! The live tree.
+
+use otp::{ChildSpec, Strategy, Supervisor, TreeNode};
+
+use crate::common::*;
+use crate::supervisor::{child, patient};
+
+/// One line a process, indented.
+fn draw(nodes: &[TreeNode], indent: usize, out: &mut Vec<String>) {
+    for node in nodes {
+        let detail = node.detail.as_deref().unwrap_or("-");
+        out.push(format!(
+            "{:indent$}{} {} {detail}",
+            "", node.name, node.kind
+        ));
+        draw(&node.children, indent + 1, out);
+    }
+}
+
+#[tokio::test]
+async fn the_tree_shows_who_is_under_whom_in_start_order() {
+    let (system, _hand) = world();
+    let log = Log::default();
+    let plan = Plan::new("deep", &log);
+    let below = move || Supervisor::new(Strategy::OneForOne).child(plan.clone().child());
+    let sup = patient(Strategy::OneForOne)
+        .child(Plan::new("a", &log).child())
+        .child(ChildSpec::supervisor("below", below))
+        .child(Plan::new("z", &log).child())
+        .start(&system, "root")
+        .await
+        .unwrap();
+    // A restart does not change a child's place.
+    log.take();
+    child(&sup, "a").await.kill();
+    log.take_n(1).await;
+    sup.count_children().await.unwrap();
+    let mut lines = Vec::new();
+    draw(&system.observe().tree(), 0, &mut lines);
+    let wanted = [
+        "root supervisor -",
+        " a worker a",
+        " below supervisor -",
+        "  deep worker deep",
+        " z worker z",
+    ];
+    assert_eq!(lines, wanted);
+}
+
+#[tokio::test]
+async fn a_node_shows_restarts_mailbox_messages_uptime_and_last_exit() {
+    let (system, hand) = world();
+    let log = Log::default();
+    let sup = patient(Strategy::OneForOne)
+        .child(Plan::new("a", &log).child())
+        .start(&system, "root")
+        .await
+        .unwrap();
+    hand.advance(secs(100)).await;
+    log.take();
+    child(&sup, "a").await.cast(Do::Panic).unwrap();
+    log.take_n(1).await;
+    let a = child(&sup, "a").await;
+    hand.advance(secs(20)).await;
+    for _ in 0..3 {
+        a.cast(Do::Go).unwrap();
+    }
+    let gate = gate(&a).await;
+    a.cast(Do::Go).unwrap();
+    a.control(Do::Go).unwrap();
+    // The process waits in a handler and is not asked.
+    let tree = system.observe().tree();
+    let (root, node) = (&tree[0], &tree[0].children[0]);
+    assert_eq!(root.uptime, secs(120));
+    assert_eq!((node.id, node.uptime), (a.id(), secs(20)));
+    assert_eq!((node.restarts, node.mailbox, node.messages), (1, 2, 4));
+    assert_eq!(node.last_exit.as_deref(), Some("panic: told to"));
+    drop(gate);
+}
