@@ -29,5 +29,4 @@ pub use crate::stanza::{
 };
 pub use crate::stream_error::{StreamCondition, StreamError};
 pub use xml::Child;
-pub use xso::FromXml;
 pub use xso::{AsXml, FromXml};
