@@ -54,6 +54,7 @@ pub enum ChildType {
 }
 
 type Starting = BoxFuture<'static, Result<AnyPid, StartError>>;
+type Start = Arc<dyn Fn(Birth, Option<&Name>) -> Starting + Send + Sync>;
 type Upgrading = BoxFuture<'static, Result<(), UpgradeError>>;
 
 /// How a child starts, stops and returns: OTP's child specification.
@@ -64,7 +65,7 @@ pub struct ChildSpec {
     pub(crate) shutdown: Shutdown,
     pub(crate) kind: ChildType,
     name: Option<Name>,
-    start: Arc<dyn Fn(Birth, Option<&Name>) -> Starting + Send + Sync>,
+    start: Start,
     upgrade: fn(&AnyPid) -> Upgrading,
 }
 
@@ -145,9 +146,7 @@ impl fmt::Debug for ChildSpec {
     }
 }
 
-fn starter<S: GenServer>(
-    args: impl Fn() -> S::Args + Send + Sync + 'static,
-) -> Arc<dyn Fn(Birth, Option<&Name>) -> Starting + Send + Sync> {
+fn starter<S: GenServer>(args: impl Fn() -> S::Args + Send + Sync + 'static) -> Start {
     Arc::new(move |birth, name| {
         // Arguments that cannot be made are the child's failure, not the supervisor's.
         match catch_unwind(AssertUnwindSafe(&args)) {

@@ -379,3 +379,107 @@ async fn settle() {
         tokio::task::yield_now().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn moments_add_and_never_run_below_zero() {
+        let (clock, _hand) = Clock::manual();
+        let now = clock.now();
+        let later = now + SECOND;
+        assert!(later > now);
+        assert_eq!(later - now, SECOND);
+        assert_eq!(now - later, Duration::ZERO);
+        assert_eq!(later - SECOND, now);
+        assert_eq!(now - SECOND, now);
+        assert_eq!(now + Duration::MAX, now + Duration::MAX + SECOND);
+    }
+
+    #[tokio::test]
+    async fn a_manual_clock_moves_only_by_its_hand() {
+        let (clock, hand) = Clock::manual();
+        let (now, wall) = (clock.now(), clock.wall());
+        assert_eq!(wall, UNIX_EPOCH + Duration::from_secs(MANUAL_EPOCH));
+        hand.advance(90 * SECOND).await;
+        assert_eq!(clock.now() - now, 90 * SECOND);
+        assert_eq!(clock.wall(), wall + 90 * SECOND);
+    }
+
+    #[tokio::test]
+    async fn sleepers_wake_in_the_order_of_their_time_and_at_it() {
+        let (clock, hand) = Clock::manual();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        for n in [3, 1, 2] {
+            let (clock, log) = (clock.clone(), log.clone());
+            tokio::spawn(async move {
+                clock.sleep(n * SECOND).await;
+                log.lock().push((n, clock.now() - Instant(0)));
+                // Set on the way, due on the way.
+                clock.sleep(SECOND / 2).await;
+                log.lock().push((10 * n, clock.now() - Instant(0)));
+            });
+        }
+        hand.advance(10 * SECOND).await;
+        let half = SECOND / 2;
+        let wanted = [1, 2, 3].map(|n| [(n, n * SECOND), (10 * n, n * SECOND + half)]);
+        assert_eq!(*log.lock(), wanted.concat());
+        assert_eq!(clock.timers(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_timeout_gives_what_is_ready_or_elapses() {
+        let (clock, hand) = Clock::manual();
+        let ready = clock.timeout(Duration::ZERO, async { 7 }).await;
+        assert_eq!(ready, Ok(7));
+        let waiting = clock.clone();
+        let late = tokio::spawn(async move {
+            let never = std::future::pending::<()>();
+            waiting.timeout(SECOND, never).await
+        });
+        hand.advance(SECOND).await;
+        assert_eq!(late.await.expect("no panic"), Err(Elapsed));
+        assert_eq!(clock.timers(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_sleep_dropped_leaves_no_timer() {
+        let (clock, _hand) = Clock::manual();
+        let mut sleep = Box::pin(clock.sleep(SECOND));
+        assert!(sleep.as_mut().now_or_never().is_none());
+        assert_eq!(clock.timers(), 1);
+        drop(sleep);
+        assert_eq!(clock.timers(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_real_clock_follows_the_machine() {
+        let clock = Clock::real();
+        let began = clock.now();
+        let (short, long) = (Duration::from_millis(2), Duration::from_secs(3600));
+        // A long one first: the driver must turn to the short one that comes later.
+        let mut never = Box::pin(clock.sleep(long));
+        assert!(never.as_mut().now_or_never().is_none());
+        clock.sleep(short).await;
+        assert!(clock.now() - began >= short);
+        assert!(clock.timeout(short, never).await.is_err());
+        assert!(clock.wall() > UNIX_EPOCH);
+    }
+
+    #[test]
+    fn a_real_clock_outlives_a_runtime() {
+        let clock = Clock::real();
+        for _ in 0..2 {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(clock.sleep(Duration::from_millis(1)));
+        }
+    }
+}

@@ -147,3 +147,53 @@ impl<P> fmt::Debug for DeadLetterBox<P> {
         write!(f, "DeadLetterBox({})", self.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_taken_is_no_dead_letter() {
+        let dead = DeadLetterBox::new();
+        let mut envelope = Envelope::new("a".to_owned(), 7, &dead);
+        envelope.get_mut().push('!');
+        assert_eq!((envelope.get().as_str(), envelope.bytes()), ("a!", 7));
+        assert_eq!(envelope.take(), "a!");
+        assert!(dead.is_empty());
+    }
+
+    #[test]
+    fn what_is_dropped_is_one() {
+        let dead = DeadLetterBox::new();
+        drop(Envelope::new(1, 10, &dead));
+        drop(Envelope::new(2, 20, &dead));
+        assert_eq!(dead.len(), 2);
+        let first = dead.try_next().expect("two are there");
+        assert_eq!((*first.get(), first.bytes()), (1, 10));
+    }
+
+    #[test]
+    fn a_letter_read_but_not_taken_goes_back_to_the_front() {
+        let dead = DeadLetterBox::new();
+        drop(Envelope::new(1, 1, &dead));
+        drop(Envelope::new(2, 1, &dead));
+        drop(dead.next().now_or_never());
+        let order: Vec<i32> = std::iter::from_fn(|| dead.try_next().map(Envelope::take)).collect();
+        assert_eq!(order, [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn readers_wait_and_one_that_goes_away_takes_no_turn() {
+        let dead = DeadLetterBox::new();
+        let mut gone = Box::pin(dead.next());
+        let mut waits = Box::pin(dead.next());
+        assert!(gone.as_mut().now_or_never().is_none());
+        assert!(waits.as_mut().now_or_never().is_none());
+        drop(Envelope::new(1, 1, &dead));
+        drop(gone);
+        let letter = waits.now_or_never().expect("the turn passed on");
+        assert_eq!(letter.take(), 1);
+    }
+}

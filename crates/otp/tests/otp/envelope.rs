@@ -98,10 +98,10 @@ impl GenServer for Taker {
     }
 
     async fn handle_cast(&mut self, envelope: Envelope<u32>, _ctx: &mut Ctx<Self>) -> Flow {
-        if envelope.get() % 3 == 0 {
+        if envelope.get().is_multiple_of(3) {
             tokio::task::yield_now().await;
         }
-        if envelope.get() % 97 == 0 {
+        if envelope.get().is_multiple_of(97) {
             panic!("a number it does not like");
         }
         self.0.lock().push(envelope.take());
