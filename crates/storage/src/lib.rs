@@ -48,6 +48,8 @@ pub struct StorageOptions {
     pub queued_bytes: usize,
     /// How many removals each roster remembers for those who come back with an old version. Default 200.
     pub roster_removals: usize,
+    /// The largest the database may become, in bytes. Default: as large as the disk allows.
+    pub max_bytes: Option<u64>,
 }
 
 impl Default for StorageOptions {
@@ -59,6 +61,7 @@ impl Default for StorageOptions {
             queued_requests: 10_000,
             queued_bytes: 64 * 1024 * 1024,
             roster_removals: 200,
+            max_bytes: None,
         }
     }
 }

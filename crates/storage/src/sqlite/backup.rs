@@ -141,3 +141,70 @@ fn clear_away(path: &Path) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_backup_is_brought_to_the_present_schema() {
+        let folder = tempfile::tempdir().unwrap();
+        let backup = folder.path().join("backup");
+        fs::create_dir(&backup).unwrap();
+        let old = backup.join(FILE_NAME);
+        schema::make_file(&old).unwrap();
+        let mut connection = schema::connect_to_write(&old).unwrap();
+        schema::migrate(&mut connection, &old, &MIGRATIONS[..1], Saved::Not).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO account (host, local, created) VALUES ('a.example', 'alice', 0)",
+            )
+            .unwrap();
+        drop(connection);
+        let before = fs::read(&old).unwrap();
+
+        let live = schema::prepare(&folder.path().join("data")).unwrap();
+        let mut writer = schema::connect_to_write(&live).unwrap();
+        let saved = restore(&mut writer, &live, &backup).unwrap();
+        let reader = schema::connect_to_read(&live).unwrap();
+        let version: u32 = reader
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(version as usize, MIGRATIONS.len());
+        let name: String = reader
+            .query_row("SELECT local FROM account", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(name, "alice");
+        assert!(reader.prepare("SELECT * FROM offline").is_ok());
+        assert_eq!(saved, live.with_file_name("natter.db.before-restore.bak"));
+        assert_eq!(
+            fs::read(&old).unwrap(),
+            before,
+            "the backup itself stays as it is"
+        );
+        let again = restore(&mut writer, &live, &backup).unwrap();
+        assert_eq!(again, live.with_file_name("natter.db.before-restore.2.bak"));
+    }
+
+    #[test]
+    fn a_newer_backup_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let backup = folder.path().join("backup");
+        let newer = schema::prepare(&backup).unwrap();
+        let connection = schema::connect_to_write(&newer).unwrap();
+        connection
+            .pragma_update(None, "user_version", 9999)
+            .unwrap();
+        drop(connection);
+        let live = schema::prepare(&folder.path().join("data")).unwrap();
+        let mut writer = schema::connect_to_write(&live).unwrap();
+        let refused = restore(&mut writer, &live, &backup).unwrap_err();
+        assert!(
+            matches!(
+                refused,
+                Failure::Told(StorageError::Newer { found: 9999, .. })
+            ),
+            "{refused:?}"
+        );
+    }
+}

@@ -58,20 +58,21 @@ pub(crate) fn open(
     );
     let engine = Sqlite {
         client: client.clone(),
-        writer: Arc::new(Writer::new(
-            path.clone(),
-            writes,
-            system.clock().clone(),
-            Arc::clone(&faults),
-            options.hang_after,
-        )),
-        reader: Arc::new(Reader::new(
-            path.clone(),
-            reads,
-            system.clock().clone(),
-            options.readers,
-            options.hang_after,
-        )),
+        writer: Arc::new(Writer {
+            path: path.clone(),
+            queue: writes,
+            clock: system.clock().clone(),
+            faults: Arc::clone(&faults),
+            hang_after: options.hang_after,
+            max_bytes: options.max_bytes,
+        }),
+        reader: Arc::new(Reader {
+            path: path.clone(),
+            queue: reads,
+            clock: system.clock().clone(),
+            threads: options.readers,
+            hang_after: options.hang_after,
+        }),
         faults,
         path,
         roster_removals: options.roster_removals,

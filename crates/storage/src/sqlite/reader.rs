@@ -15,36 +15,18 @@ use crate::StorageError;
 
 /// The readers' duty.
 pub(super) struct Reader {
-    path: PathBuf,
-    queue: Arc<Queue>,
-    clock: Clock,
-    threads: usize,
-    hang_after: Duration,
-}
-
-impl Reader {
-    pub(super) fn new(
-        path: PathBuf,
-        queue: Arc<Queue>,
-        clock: Clock,
-        threads: usize,
-        hang_after: Duration,
-    ) -> Reader {
-        Reader {
-            path,
-            queue,
-            clock,
-            threads: threads.max(1),
-            hang_after,
-        }
-    }
+    pub(super) path: PathBuf,
+    pub(super) queue: Arc<Queue>,
+    pub(super) clock: Clock,
+    pub(super) threads: usize,
+    pub(super) hang_after: Duration,
 }
 
 impl Duty for Reader {
     const KIND: &'static str = "storage_readers";
 
     fn threads(&self) -> usize {
-        self.threads
+        self.threads.max(1)
     }
 
     fn queue(&self) -> &Arc<Queue> {

@@ -425,4 +425,122 @@ mod tests {
             assert_eq!(split(&joined(&groups)), groups);
         }
     }
+
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use crate::sqlite::schema;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Put {
+            contact: u8,
+            name: u8,
+            ask: bool,
+            pending: bool,
+        },
+        Ask {
+            contact: u8,
+        },
+        Remove {
+            contact: u8,
+        },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let contact = 0..4_u8;
+        prop_oneof![
+            (contact.clone(), 0..3_u8, any::<bool>(), any::<bool>()).prop_map(
+                |(contact, name, ask, pending)| Step::Put {
+                    contact,
+                    name,
+                    ask,
+                    pending
+                }
+            ),
+            contact.clone().prop_map(|contact| Step::Ask { contact }),
+            contact.prop_map(|contact| Step::Remove { contact }),
+        ]
+    }
+
+    fn address(contact: u8) -> BareJid {
+        jid(&format!("c{contact}@b.example")).unwrap()
+    }
+
+    fn listed(connection: &Connection, owner: &BareJid) -> BTreeMap<String, RosterItem> {
+        (0..4)
+            .filter_map(|contact| item(connection, owner, &address(contact)).unwrap())
+            .filter(|(item, _)| item.listed)
+            .map(|(item, _)| (item.jid.to_string(), item))
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+        /// Whoever knows the roster of any version and hears what changed since knows the present one.
+        #[test]
+        fn changes_lead_from_any_version_to_the_present(
+            steps in proptest::collection::vec(step(), 1..40),
+            keep in 0..5_usize,
+        ) {
+            let mut connection = Connection::open_in_memory().unwrap();
+            schema::migrate(&mut connection, "memory".as_ref(), schema::MIGRATIONS, schema::Saved::Not).unwrap();
+            let owner = jid("alice@a.example").unwrap();
+            let mut seen = BTreeMap::from([(0, BTreeMap::new())]);
+            for step in steps {
+                let before = current(&connection, &owner).unwrap().version;
+                let shown = listed(&connection, &owner);
+                let change = match step {
+                    Step::Put { contact, name, ask, pending } => {
+                        let item = RosterItem {
+                            name: (name > 0).then(|| name.to_string()),
+                            ask,
+                            pending_in: pending.then(|| "<presence/>".to_owned()),
+                            ..RosterItem::new(address(contact))
+                        };
+                        put(&connection, &owner, &item, keep).unwrap()
+                    }
+                    Step::Ask { contact } => {
+                        let asking = RosterItem::asking(address(contact), "<presence/>".to_owned());
+                        put(&connection, &owner, &asking, keep).unwrap()
+                    }
+                    Step::Remove { contact } => remove(&connection, &owner, &address(contact), keep).unwrap(),
+                };
+                let version = current(&connection, &owner).unwrap().version;
+                prop_assert_eq!(change.version, unsigned(version));
+                prop_assert_eq!(version - before, i64::from(change.changed));
+                let mut now = listed(&connection, &owner);
+                let without_requests = |roster: &mut BTreeMap<String, RosterItem>| {
+                    roster.values_mut().for_each(|item| item.pending_in = None);
+                };
+                let mut then = shown;
+                without_requests(&mut now);
+                without_requests(&mut then);
+                prop_assert_eq!(now != then, change.changed);
+                seen.insert(unsigned(version), now);
+            }
+            let newest = unsigned(current(&connection, &owner).unwrap().version);
+            for (version, mut roster) in seen.clone() {
+                let Some(changes) = changes_since(&connection, &owner, version).unwrap() else {
+                    continue;
+                };
+                let mut last = version;
+                for change in changes {
+                    prop_assert!(change.version() > last);
+                    last = change.version();
+                    match change {
+                        RosterChange::Put(mut item, _) => {
+                            item.pending_in = None;
+                            roster.insert(item.jid.to_string(), item);
+                        }
+                        RosterChange::Removed(jid, _) => drop(roster.remove(jid.as_str())),
+                    }
+                }
+                prop_assert_eq!(&roster, &seen[&newest]);
+            }
+            prop_assert_eq!(changes_since(&connection, &owner, newest).unwrap(), Some(Vec::new()));
+        }
+    }
 }

@@ -156,6 +156,19 @@ pub(super) fn connect_to_write(path: &Path) -> Result<Connection, StorageError> 
     Ok(connection)
 }
 
+/// Keeps a connection from making the database larger than `bytes`.
+pub(super) fn limit(connection: &Connection, path: &Path, bytes: u64) -> Result<(), StorageError> {
+    let set = || -> rusqlite::Result<()> {
+        let page: i64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+        let pages = bytes / page.unsigned_abs().max(1);
+        let pages = i64::try_from(pages)
+            .unwrap_or(i64::MAX)
+            .clamp(1, 0xFFFF_FFFE);
+        connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
+    };
+    set().map_err(|error| while_opening(path, &error))
+}
+
 /// Opens a connection that can only read.
 pub(super) fn connect_to_read(path: &Path) -> Result<Connection, StorageError> {
     connect(

@@ -25,30 +25,15 @@ const GROUP_FOR: Duration = Duration::from_millis(2);
 
 /// The writer's duty.
 pub(super) struct Writer {
-    path: PathBuf,
-    queue: Arc<Queue>,
-    clock: Clock,
-    faults: Arc<Faults>,
-    hang_after: Duration,
+    pub(super) path: PathBuf,
+    pub(super) queue: Arc<Queue>,
+    pub(super) clock: Clock,
+    pub(super) faults: Arc<Faults>,
+    pub(super) hang_after: Duration,
+    pub(super) max_bytes: Option<u64>,
 }
 
 impl Writer {
-    pub(super) fn new(
-        path: PathBuf,
-        queue: Arc<Queue>,
-        clock: Clock,
-        faults: Arc<Faults>,
-        hang_after: Duration,
-    ) -> Writer {
-        Writer {
-            path,
-            queue,
-            clock,
-            faults,
-            hang_after,
-        }
-    }
-
     /// One transaction. The requests are taken after it has begun: whoever holds the write lock serves the
     /// queue's head, so that an old thread that wakes late can put nothing in a newer thread's past.
     fn group(&self, connection: &mut Connection, token: &Token) -> Result<(), StorageError> {
@@ -124,7 +109,11 @@ impl Duty for Writer {
     }
 
     fn connect(&self) -> Result<Connection, StorageError> {
-        schema::connect_to_write(&self.path)
+        let connection = schema::connect_to_write(&self.path)?;
+        if let Some(bytes) = self.max_bytes {
+            schema::limit(&connection, &self.path, bytes)?;
+        }
+        Ok(connection)
     }
 
     fn serve(&self, mut connection: Connection, token: &Token) -> Result<(), StorageError> {
