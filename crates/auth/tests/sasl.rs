@@ -1,0 +1,769 @@
+//! Whole authentications against a real store (RFC 6120 §6, RFC 5802, RFC 4616).
+
+use auth::{
+    Auth, AuthOptions, Exchange, Password, RegisterError, SaslCondition, SaslFailure, Step,
+    decode_initial,
+};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use otp::{Clock, ClockHand, SupPid, Supervisor, System};
+use proptest::prelude::*;
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+use std::time::Duration;
+use storage::Storage;
+use tempfile::TempDir;
+use xmpp::BareJid;
+
+const HOST: &str = "a.example";
+const SCRAM: [&str; 2] = ["SCRAM-SHA-256", "SCRAM-SHA-1"];
+
+struct Stage {
+    auth: Auth,
+    storage: Storage,
+    system: System,
+    hand: ClockHand,
+    processes: SupPid,
+    _folder: TempDir,
+}
+
+/// A server where alice has the password `pencil`.
+async fn stage() -> Stage {
+    let folder = tempfile::tempdir().unwrap();
+    let (clock, hand) = Clock::manual();
+    let system = System::new("auth", clock);
+    let storage = Storage::open(folder.path(), &system).unwrap();
+    let mut supervisor = Supervisor::new(otp::Strategy::OneForOne);
+    for child in storage.children() {
+        supervisor = supervisor.child(child);
+    }
+    let processes = supervisor.start(&system, "storage_sup").await.unwrap();
+    let options = AuthOptions {
+        iterations: 4096,
+        ..AuthOptions::default()
+    };
+    let auth = Auth::new(storage.clone(), &system, options);
+    auth.register(&alice(), "pencil".into()).await.unwrap();
+    Stage {
+        auth,
+        storage,
+        system,
+        hand,
+        processes,
+        _folder: folder,
+    }
+}
+
+fn jid(text: &str) -> BareJid {
+    BareJid::new(text).unwrap()
+}
+
+fn alice() -> BareJid {
+    jid("alice@a.example")
+}
+
+fn condition(step: &Step) -> Option<SaslCondition> {
+    match step {
+        Step::Failure(failure) => Some(failure.condition),
+        _ => None,
+    }
+}
+
+async fn plain(stage: &Stage, message: &str) -> Step {
+    let mut exchange = stage.auth.start(HOST, "PLAIN", true).unwrap();
+    exchange.begin(Some(message.as_bytes())).await
+}
+
+/// A client of SCRAM, written from the RFC and sharing no code with the server.
+struct Client {
+    mechanism: &'static str,
+    gs2_header: &'static str,
+    user: &'static str,
+    password: &'static str,
+}
+
+impl Client {
+    fn new(mechanism: &'static str, user: &'static str, password: &'static str) -> Client {
+        Client {
+            mechanism,
+            gs2_header: "n,,",
+            user,
+            password,
+        }
+    }
+
+    fn hmac(&self, key: &[u8], data: &[u8]) -> Vec<u8> {
+        if self.mechanism == "SCRAM-SHA-1" {
+            let mut mac = Hmac::<Sha1>::new_from_slice(key).unwrap();
+            mac.update(data);
+            mac.finalize().into_bytes().to_vec()
+        } else {
+            let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+            mac.update(data);
+            mac.finalize().into_bytes().to_vec()
+        }
+    }
+
+    fn digest(&self, data: &[u8]) -> Vec<u8> {
+        if self.mechanism == "SCRAM-SHA-1" {
+            Sha1::digest(data).to_vec()
+        } else {
+            Sha256::digest(data).to_vec()
+        }
+    }
+
+    /// `Hi` of RFC 5802 §2.2, step by step.
+    fn salted(&self, salt: &[u8], iterations: u32) -> Vec<u8> {
+        let mut block = self.hmac(
+            self.password.as_bytes(),
+            &[salt, &1_u32.to_be_bytes()].concat(),
+        );
+        let mut result = block.clone();
+        for _ in 1..iterations {
+            block = self.hmac(self.password.as_bytes(), &block);
+            result
+                .iter_mut()
+                .zip(&block)
+                .for_each(|(sum, byte)| *sum ^= byte);
+        }
+        result
+    }
+
+    fn first(&self) -> String {
+        format!("{}n={},r=clientnonce", self.gs2_header, self.user)
+    }
+
+    async fn start(&self, stage: &Stage) -> (Exchange, Step) {
+        let mut exchange = stage.auth.start(HOST, self.mechanism, false).unwrap();
+        let step = exchange.begin(Some(self.first().as_bytes())).await;
+        (exchange, step)
+    }
+
+    /// The final message with its proof, and the signature the server must show.
+    fn last(&self, challenge: &str) -> (String, String) {
+        let mut fields = challenge.split(',');
+        let nonce = fields.next().unwrap().strip_prefix("r=").unwrap();
+        assert!(nonce.starts_with("clientnonce") && nonce.len() > "clientnonce".len() + 16);
+        let salt = STANDARD
+            .decode(fields.next().unwrap().strip_prefix("s=").unwrap())
+            .unwrap();
+        let iterations = fields
+            .next()
+            .unwrap()
+            .strip_prefix("i=")
+            .unwrap()
+            .parse()
+            .unwrap();
+        let salted = self.salted(&salt, iterations);
+        let without_proof = format!("c={},r={nonce}", STANDARD.encode(self.gs2_header));
+        let message = format!("n={},r=clientnonce,{challenge},{without_proof}", self.user);
+        let client_key = self.hmac(&salted, b"Client Key");
+        let signature = self.hmac(&self.digest(&client_key), message.as_bytes());
+        let proof: Vec<u8> = client_key
+            .iter()
+            .zip(signature)
+            .map(|(key, byte)| key ^ byte)
+            .collect();
+        let server = self.hmac(&self.hmac(&salted, b"Server Key"), message.as_bytes());
+        (
+            format!("{without_proof},p={}", STANDARD.encode(proof)),
+            format!("v={}", STANDARD.encode(server)),
+        )
+    }
+
+    async fn run(&self, stage: &Stage) -> Step {
+        let (mut exchange, step) = self.start(stage).await;
+        let Step::Challenge(challenge) = step else {
+            return step;
+        };
+        let (last, signature) = self.last(std::str::from_utf8(&challenge).unwrap());
+        let step = exchange.step(last.as_bytes()).await;
+        if let Step::Success { data, .. } = &step {
+            assert_eq!(
+                data.as_deref(),
+                Some(signature.as_bytes()),
+                "the server proves itself"
+            );
+        }
+        step
+    }
+}
+
+fn scram_success() -> impl Fn(&Step) -> bool {
+    |step| matches!(step, Step::Success { account, data: Some(_) } if *account == alice())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mechanisms_are_offered_best_first_and_plain_only_where_allowed() {
+    let stage = stage().await;
+    assert_eq!(
+        stage.auth.mechanisms(true, false),
+        ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"]
+    );
+    assert_eq!(stage.auth.mechanisms(false, false), SCRAM);
+    assert_eq!(
+        stage.auth.mechanisms(false, true),
+        ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"]
+    );
+    let refused = |mechanism, tls| {
+        stage
+            .auth
+            .start(HOST, mechanism, tls)
+            .err()
+            .map(|failure| failure.condition)
+    };
+    assert_eq!(
+        refused("PLAIN", false),
+        Some(SaslCondition::EncryptionRequired)
+    );
+    for unknown in ["", "plain", "SCRAM-SHA-256-PLUS", "ANONYMOUS", "EXTERNAL"] {
+        assert_eq!(
+            refused(unknown, true),
+            Some(SaslCondition::InvalidMechanism),
+            "{unknown}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_right_password_logs_in_by_every_mechanism() {
+    let stage = stage().await;
+    for mechanism in SCRAM {
+        let step = Client::new(mechanism, "alice", "pencil").run(&stage).await;
+        assert!(scram_success()(&step), "{mechanism}: {step:?}");
+        // Names are prepared: case is folded.
+        let step = Client::new(mechanism, "Alice", "pencil").run(&stage).await;
+        assert!(scram_success()(&step), "{mechanism}: {step:?}");
+    }
+    let success = Step::Success {
+        account: alice(),
+        data: None,
+    };
+    assert_eq!(plain(&stage, "\0alice\0pencil").await, success);
+    // RFC 6120 §6.4.2: without an initial response the server asks for it.
+    let mut exchange = stage.auth.start(HOST, "PLAIN", true).unwrap();
+    assert_eq!(exchange.begin(None).await, Step::Challenge(Vec::new()));
+    assert_eq!(exchange.step(b"\0alice\0pencil").await, success);
+    let again = exchange.step(b"\0alice\0pencil").await;
+    assert_eq!(
+        condition(&again),
+        Some(SaslCondition::MalformedRequest),
+        "it is over"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_and_an_unknown_account_look_alike() {
+    let stage = stage().await;
+    for mechanism in SCRAM {
+        let mut answers = Vec::new();
+        for (user, password) in [
+            ("alice", "pen"),
+            ("nobody", "pencil"),
+            ("no@body", "pencil"),
+            ("\u{7}", "pencil"),
+        ] {
+            let client = Client::new(mechanism, user, password);
+            let (_, Step::Challenge(challenge)) = client.start(&stage).await else {
+                panic!("{user} is told apart at the first step");
+            };
+            let challenge = String::from_utf8(challenge).unwrap();
+            let (_, of_salt) = challenge.split_once(",s=").unwrap();
+            let (_, Step::Challenge(again)) = client.start(&stage).await else {
+                panic!("{user} is told apart at the first step");
+            };
+            let again = String::from_utf8(again).unwrap();
+            assert_eq!(
+                again.split_once(",s=").unwrap().1,
+                of_salt,
+                "the salt of {user} changes"
+            );
+            assert_ne!(again, challenge, "the nonce does not");
+            answers.push((of_salt.len(), client.run(&stage).await));
+        }
+        let first = &answers[0];
+        assert_eq!(first.1, Step::Failure(SaslCondition::NotAuthorized.into()));
+        assert!(answers.iter().all(|answer| answer == first), "{answers:?}");
+    }
+    let wrong = plain(&stage, "\0alice\0pen").await;
+    assert_eq!(wrong, Step::Failure(SaslCondition::NotAuthorized.into()));
+    assert_eq!(plain(&stage, "\0nobody\0pencil").await, wrong);
+    assert_eq!(plain(&stage, "\0no@body\0pencil").await, wrong);
+    assert_eq!(plain(&stage, "\0alice@a.example\0pencil").await, wrong);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn made_up_salts_are_the_same_for_all_writings_of_a_name_and_after_a_restart() {
+    let stage = stage().await;
+    let salt = async |auth: &Auth, user: &str| {
+        let mut exchange = auth.start(HOST, "SCRAM-SHA-256", true).unwrap();
+        let Step::Challenge(challenge) = exchange.step(format!("n,,n={user},r=x").as_bytes()).await
+        else {
+            panic!("no challenge");
+        };
+        String::from_utf8(challenge)
+            .unwrap()
+            .split_once(",s=")
+            .unwrap()
+            .1
+            .to_owned()
+    };
+    let nobody = salt(&stage.auth, "nobody").await;
+    assert_eq!(salt(&stage.auth, "NoBody").await, nobody);
+    assert_ne!(salt(&stage.auth, "somebody").await, nobody);
+    let options = AuthOptions {
+        iterations: 4096,
+        ..AuthOptions::default()
+    };
+    let restarted = Auth::new(stage.storage.clone(), &stage.system, options);
+    assert_eq!(salt(&restarted, "nobody").await, nobody);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_can_act_as_another() {
+    let stage = stage().await;
+    stage
+        .auth
+        .register(&jid("bob@a.example"), "secret".into())
+        .await
+        .unwrap();
+    for own in ["alice@a.example", "ALICE@A.EXAMPLE"] {
+        let step = plain(&stage, &format!("{own}\0alice\0pencil")).await;
+        assert!(matches!(step, Step::Success { .. }), "{own}: {step:?}");
+    }
+    for foreign in [
+        "bob@a.example",
+        "alice@a.example/desk",
+        "alice@b.example",
+        "a.example",
+        "alice",
+        "@",
+        "alice@a.example/",
+    ] {
+        let step = plain(&stage, &format!("{foreign}\0alice\0pencil")).await;
+        assert_eq!(
+            condition(&step),
+            Some(SaslCondition::InvalidAuthzid),
+            "{foreign}"
+        );
+    }
+    for (gs2_header, expected) in [
+        ("n,a=alice@a.example,", None),
+        ("n,a=bob@a.example,", Some(SaslCondition::InvalidAuthzid)),
+        (
+            "n,a=alice@a.example/desk,",
+            Some(SaslCondition::InvalidAuthzid),
+        ),
+    ] {
+        let client = Client {
+            gs2_header,
+            ..Client::new("SCRAM-SHA-256", "alice", "pencil")
+        };
+        assert_eq!(
+            condition(&client.run(&stage).await),
+            expected,
+            "{gs2_header}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn channel_binding_flags_are_judged() {
+    let stage = stage().await;
+    for mechanism in SCRAM {
+        for (gs2_header, expected) in [
+            ("n,,", None),
+            ("y,,", None),
+            ("p=tls-exporter,,", Some(SaslCondition::MalformedRequest)),
+            ("p=tls-unique,,", Some(SaslCondition::MalformedRequest)),
+        ] {
+            let client = Client {
+                gs2_header,
+                ..Client::new(mechanism, "alice", "pencil")
+            };
+            assert_eq!(
+                condition(&client.run(&stage).await),
+                expected,
+                "{mechanism} {gs2_header}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_final_message_fails() {
+    let stage = stage().await;
+    let client = Client::new("SCRAM-SHA-256", "alice", "pencil");
+    type Change = fn(String) -> String;
+    let changes: [(Change, SaslCondition); 6] = [
+        (
+            |last| last.replace("c=biws", "c=eSws"),
+            SaslCondition::NotAuthorized,
+        ),
+        (
+            |last| last.replace("r=clientnonce", "r=clientnoncf"),
+            SaslCondition::NotAuthorized,
+        ),
+        (
+            |last| last.replace(",r=", ",x=1,r="),
+            SaslCondition::MalformedRequest,
+        ),
+        (
+            |last| last.replace(",p=", ",x=1,p="),
+            SaslCondition::NotAuthorized,
+        ),
+        (
+            |last| last.split(",p=").next().unwrap_or_default().to_owned(),
+            SaslCondition::MalformedRequest,
+        ),
+        (
+            |last| {
+                format!(
+                    "{}AAAA",
+                    last.split("p=").next().unwrap_or_default().to_owned() + "p="
+                )
+            },
+            SaslCondition::NotAuthorized,
+        ),
+    ];
+    for (number, (change, expected)) in changes.into_iter().enumerate() {
+        let (mut exchange, Step::Challenge(challenge)) = client.start(&stage).await else {
+            panic!("no challenge");
+        };
+        let (last, _) = client.last(std::str::from_utf8(&challenge).unwrap());
+        let step = exchange.step(change(last.clone()).as_bytes()).await;
+        assert_eq!(
+            condition(&step),
+            Some(expected),
+            "change {number}: {step:?}"
+        );
+        let step = exchange.step(last.as_bytes()).await;
+        assert_eq!(
+            condition(&step),
+            Some(SaslCondition::MalformedRequest),
+            "one attempt each"
+        );
+    }
+    // An old proof does not fit a new challenge.
+    let (_, Step::Challenge(old)) = client.start(&stage).await else {
+        panic!("no challenge");
+    };
+    let (last, _) = client.last(std::str::from_utf8(&old).unwrap());
+    let (mut exchange, _) = client.start(&stage).await;
+    assert_eq!(
+        condition(&exchange.step(last.as_bytes()).await),
+        Some(SaslCondition::NotAuthorized)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_typed_differently_are_equal_both_ways() {
+    let stage = stage().await;
+    let (spaced, accented) = (jid("spaced@a.example"), jid("accented@a.example"));
+    stage
+        .auth
+        .register(&spaced, "a\u{a0}b".into())
+        .await
+        .unwrap();
+    stage
+        .auth
+        .register(&accented, "caf\u{e9}".into())
+        .await
+        .unwrap();
+    for (account, password) in [
+        (&spaced, "a b"),
+        (&spaced, "a\u{a0}b"),
+        (&accented, "cafe\u{301}"),
+        (&accented, "caf\u{e9}"),
+    ] {
+        assert_eq!(
+            stage.auth.check_password(account, &password.into()).await,
+            Ok(true),
+            "{password}"
+        );
+        let step = plain(
+            &stage,
+            &format!("\0{}\0{password}", account.node().unwrap()),
+        )
+        .await;
+        assert!(matches!(step, Step::Success { .. }), "{password}: {step:?}");
+    }
+    // A SCRAM client prepares by itself.
+    let step = Client::new("SCRAM-SHA-256", "spaced", "a b")
+        .run(&stage)
+        .await;
+    assert!(matches!(step, Step::Success { .. }), "{step:?}");
+    assert_eq!(
+        stage.auth.check_password(&accented, &"cafe".into()).await,
+        Ok(false)
+    );
+    assert_eq!(
+        stage.auth.check_password(&accented, &"\u{7}".into()).await,
+        Ok(false)
+    );
+    assert_eq!(
+        stage
+            .auth
+            .check_password(&jid("nobody@a.example"), &"x".into())
+            .await,
+        Ok(false)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disabled_account_is_told_so_only_with_its_password() {
+    let stage = stage().await;
+    stage
+        .storage
+        .accounts
+        .set_disabled(&alice(), true)
+        .await
+        .unwrap();
+    for mechanism in SCRAM {
+        let right = Client::new(mechanism, "alice", "pencil").run(&stage).await;
+        assert_eq!(condition(&right), Some(SaslCondition::AccountDisabled));
+        let wrong = Client::new(mechanism, "alice", "pen").run(&stage).await;
+        assert_eq!(condition(&wrong), Some(SaslCondition::NotAuthorized));
+    }
+    assert_eq!(
+        condition(&plain(&stage, "\0alice\0pencil").await),
+        Some(SaslCondition::AccountDisabled)
+    );
+    assert_eq!(
+        condition(&plain(&stage, "\0alice\0pen").await),
+        Some(SaslCondition::NotAuthorized)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_does_not_answer_is_neither_yes_nor_no() {
+    let stage = stage().await;
+    stage.processes.stop().await;
+    let temporary = Some(SaslCondition::TemporaryAuthFailure);
+    assert_eq!(
+        condition(&plain(&stage, "\0alice\0pencil").await),
+        temporary
+    );
+    assert_eq!(
+        condition(&plain(&stage, "\0nobody\0pencil").await),
+        temporary
+    );
+    for mechanism in SCRAM {
+        assert_eq!(
+            condition(&Client::new(mechanism, "alice", "pencil").run(&stage).await),
+            temporary
+        );
+    }
+    let refused = stage
+        .auth
+        .register(&jid("bob@a.example"), "secret".into())
+        .await;
+    assert!(
+        matches!(refused, Err(RegisterError::Store(_))),
+        "{refused:?}"
+    );
+    assert!(
+        stage
+            .auth
+            .check_password(&alice(), &"pencil".into())
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_silent_is_given_up_after_its_deadline() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = stage().await;
+    let silent = Storage::open(folder.path(), &stage.system).unwrap();
+    let auth = Auth::new(silent, &stage.system, AuthOptions::default());
+    let mut exchange = auth.start(HOST, "PLAIN", true).unwrap();
+    let (step, ()) = tokio::join!(
+        exchange.step(b"\0alice\0pencil"),
+        stage.hand.advance(Duration::from_secs(5))
+    );
+    assert_eq!(condition(&step), Some(SaslCondition::TemporaryAuthFailure));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_are_made_changed_and_removed() {
+    let stage = stage().await;
+    let auth = &stage.auth;
+    assert_eq!(
+        auth.register(&alice(), "other".into()).await,
+        Err(RegisterError::Exists)
+    );
+    assert_eq!(
+        auth.check_password(&alice(), &"pencil".into()).await,
+        Ok(true),
+        "nothing changed"
+    );
+    let bob = jid("bob@a.example");
+    for password in ["", "\u{ad}", "a\u{7}b"] {
+        let refused = auth.register(&bob, password.into()).await;
+        assert!(
+            matches!(refused, Err(RegisterError::NotAcceptable(_))),
+            "{password:?}"
+        );
+        let refused = auth.set_password(&alice(), password.into()).await;
+        assert!(
+            matches!(refused, Err(RegisterError::NotAcceptable(_))),
+            "{password:?}"
+        );
+    }
+    assert_eq!(auth.exists(&bob).await, Ok(false));
+    let refused = auth.register(&jid("a.example"), "secret".into()).await;
+    assert!(
+        matches!(refused, Err(RegisterError::NotAcceptable(_))),
+        "{refused:?}"
+    );
+    assert_eq!(
+        auth.set_password(&bob, "secret".into()).await,
+        Err(RegisterError::NoAccount)
+    );
+    assert_eq!(
+        auth.set_password(&alice(), Password::new("crayon".to_owned()))
+            .await,
+        Ok(())
+    );
+    assert!(scram_success()(
+        &Client::new("SCRAM-SHA-1", "alice", "crayon")
+            .run(&stage)
+            .await
+    ));
+    assert_eq!(
+        condition(
+            &Client::new("SCRAM-SHA-1", "alice", "pencil")
+                .run(&stage)
+                .await
+        ),
+        Some(SaslCondition::NotAuthorized)
+    );
+    assert_eq!(auth.remove(&alice()).await, Ok(true));
+    assert_eq!(auth.remove(&alice()).await, Ok(false));
+    assert_eq!(
+        condition(&plain(&stage, "\0alice\0crayon").await),
+        Some(SaslCondition::NotAuthorized)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_name_at_two_hosts_is_two_accounts() {
+    let stage = stage().await;
+    stage
+        .auth
+        .register(&jid("alice@b.example"), "crayon".into())
+        .await
+        .unwrap();
+    let mut exchange = stage.auth.start("b.example", "PLAIN", true).unwrap();
+    assert_eq!(
+        condition(&exchange.step(b"\0alice\0pencil").await),
+        Some(SaslCondition::NotAuthorized)
+    );
+    let mut exchange = stage.auth.start("b.example", "PLAIN", true).unwrap();
+    let step = exchange.step(b"\0alice\0crayon").await;
+    assert!(matches!(step, Step::Success { account, .. } if account == jid("alice@b.example")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_keys_are_stored() {
+    let stage = stage().await;
+    let account = stage
+        .storage
+        .accounts
+        .credentials(&alice())
+        .await
+        .unwrap()
+        .unwrap();
+    let kinds: Vec<&str> = account
+        .credentials
+        .iter()
+        .map(|credential| credential.kind.as_str())
+        .collect();
+    assert_eq!(kinds, ["SCRAM-SHA-1", "SCRAM-SHA-256"]);
+    for credential in &account.credentials {
+        let text = String::from_utf8(credential.parameters.clone()).unwrap();
+        assert!(text.starts_with("i=4096,s="), "{}", credential.kind);
+        assert!(
+            !text.contains("pencil") && !text.contains(&STANDARD.encode("pencil")),
+            "{}",
+            credential.kind
+        );
+    }
+}
+
+#[test]
+fn an_abort_has_its_answer() {
+    assert_eq!(SaslFailure::aborted().condition.as_str(), "aborted");
+    assert_eq!(SaslFailure::aborted().to_string(), "aborted");
+}
+
+/// Messages that come close to the grammar, and bytes that do not.
+fn message() -> impl Strategy<Value = Vec<u8>> {
+    let field = prop_oneof![
+        Just("n".to_owned()),
+        Just("y".to_owned()),
+        Just("n=alice".to_owned()),
+        Just("r=clientnonce".to_owned()),
+        Just("c=biws".to_owned()),
+        Just("p=AAAA".to_owned()),
+        Just(String::new()),
+        "[a-z]=[ -~]{0,8}",
+        "\\PC{0,6}",
+    ];
+    prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..200),
+        proptest::collection::vec(field.clone(), 0..8)
+            .prop_map(|fields| fields.join(",").into_bytes()),
+        proptest::collection::vec(field, 0..4).prop_map(|fields| fields.join("\0").into_bytes()),
+    ]
+}
+
+/// Whatever is sent at whichever step is answered, and nobody gets in by it.
+#[test]
+fn nonsense_is_answered_with_a_failure() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .unwrap();
+    let stage = runtime.block_on(stage());
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(128)
+    };
+    proptest!(config, |(messages in proptest::collection::vec(message(), 1..4), proper_start: bool, which in 0..3_usize)| {
+        let mechanism = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-1"][which];
+        let ends = runtime.block_on(async {
+            let mut exchange = stage.auth.start(HOST, mechanism, true).unwrap();
+            if proper_start && mechanism != "PLAIN" {
+                let step = exchange.step(b"n,,n=alice,r=clientnonce").await;
+                assert!(matches!(step, Step::Challenge(_)));
+            }
+            let mut steps = Vec::new();
+            for message in &messages {
+                steps.push(exchange.step(message).await);
+            }
+            steps
+        });
+        for step in ends {
+            let is_success = matches!(step, Step::Success { .. });
+            prop_assert!(!is_success);
+        }
+    });
+    runtime.block_on(stage.processes.stop());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The text of an element is read or refused, never a panic, and what is read is what was meant.
+    #[test]
+    fn any_text_is_decoded_or_refused(text in "\\PC{0,40}", bytes in proptest::collection::vec(any::<u8>(), 1..40)) {
+        if let Err(failure) = decode_initial(&text) {
+            prop_assert_eq!(failure.condition, SaslCondition::IncorrectEncoding);
+        }
+        let read = decode_initial(&STANDARD.encode(&bytes)).unwrap().unwrap();
+        prop_assert_eq!(read.as_slice(), bytes.as_slice());
+    }
+}
