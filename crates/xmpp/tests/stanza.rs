@@ -120,23 +120,26 @@ fn canonical_bytes_lean_on_nothing_and_imply_the_content_namespace() {
 #[test]
 fn the_language_of_the_stream_becomes_explicit() {
     let head = "<s xmlns='jabber:client' xml:lang='de'>";
-    for (sent, lang) in [
-        ("<message/>", "de"),
-        ("<message xml:lang='fr'/>", "fr"),
-        ("<message xml:lang=''/>", "de"),
+    for (sent, lang, canonical) in [
+        ("<message/>", Some("de"), "<message xml:lang=\"de\"/>"),
+        (
+            "<message xml:lang='fr'/>",
+            Some("fr"),
+            "<message xml:lang=\"fr\"/>",
+        ),
+        ("<message xml:lang=''/>", None, "<message xml:lang=\"\"/>"),
+        (
+            "<message><x:e xmlns:x='urn:x'/></message>",
+            Some("de"),
+            "<message xml:lang=\"de\"><x:e xmlns:x='urn:x'/></message>",
+        ),
     ] {
         let read = from_stream(head, sent).expect(sent);
-        let given = if sent.contains("lang=''") {
-            None
-        } else {
-            Some(lang)
-        };
-        assert_eq!(read.lang(), given, "{sent}");
+        assert_eq!((read.lang(), wire(&read)), (lang, canonical), "{sent}");
+        assert_consistent(&read);
     }
-    assert_eq!(
-        wire(&from_stream(head, "<message><x:e xmlns:x='urn:x'/></message>").expect("it")),
-        "<message xml:lang=\"de\"><x:e xmlns:x='urn:x'/></message>"
-    );
+    let silent = from_stream(CLIENT, "<message/>").expect("a message");
+    assert_eq!((silent.lang(), wire(&silent)), (None, "<message/>"));
 }
 
 //

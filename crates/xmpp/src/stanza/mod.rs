@@ -127,9 +127,10 @@ impl Stanza {
         self.0.head.id.as_deref()
     }
 
-    /// Returns `xml:lang`: the stanza's own, else the one of the stream it came in.
+    /// Returns `xml:lang`: the stanza's own, else the one of the stream it came in. An empty one
+    /// says that the language is unknown: it is passed on, and `None` here.
     pub fn lang(&self) -> Option<&str> {
-        self.0.head.lang.as_deref()
+        self.0.head.lang.as_deref().filter(|lang| !lang.is_empty())
     }
 
     /// Returns the child elements in order, first level only.

@@ -175,8 +175,7 @@ fn read(kind: Kind, element: &Element, stream_lang: Option<&str>) -> Result<Stan
         id: attr("id").map(Box::from),
         lang: element
             .lang()
-            .or(stream_lang)
-            .filter(|lang| !lang.is_empty())
+            .or(stream_lang.filter(|lang| !lang.is_empty()))
             .map(Box::from),
         extra: extra_of(element.attrs()),
     };
