@@ -190,6 +190,7 @@ pub(crate) struct Template {
     pub(crate) restart: Restart,
     pub(crate) shutdown: Shutdown,
     pub(crate) start: StartOne,
+    pub(crate) upgrade: fn(&AnyPid) -> Upgrading,
 }
 
 impl Template {
@@ -198,6 +199,7 @@ impl Template {
             kind: S::KIND,
             restart,
             shutdown,
+            upgrade: upgrade_any::<S>,
             start: |birth, args| {
                 async move {
                     let Ok(args) = args.downcast::<S::Args>() else {

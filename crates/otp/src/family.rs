@@ -133,6 +133,10 @@ impl Family {
         Some((running.pid.clone(), running.monitor))
     }
 
+    pub(crate) fn running_ones(&self) -> Vec<AnyPid> {
+        self.ones.values().map(|one| one.pid.clone()).collect()
+    }
+
     pub(crate) fn forget_one(&mut self, id: ProcessId) -> Option<One> {
         self.ones.remove(&id).map(|running| running.one)
     }

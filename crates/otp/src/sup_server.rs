@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use crate::cell::Birth;
 use crate::child::{ChildSpec, ChildType, Remake, Restart, Template, shut_down};
 use crate::clock::{Clock, Instant};
@@ -29,6 +31,8 @@ pub(crate) enum Ask {
     Restart(String),
     Delete(String),
     Upgrade(Box<ChildSpec>, Duration),
+    /// The kind, a template of its new version but for restart and shutdown, the deadline.
+    UpgradeOnes(Template, Duration),
     Which,
     Count,
 }
@@ -38,6 +42,8 @@ pub(crate) enum Told {
     Started(Result<AnyPid, StartChildError>),
     Restarted(Result<AnyPid, ChildError>),
     Done(Result<(), ChildError>),
+    /// Those that were not upgraded, and why.
+    Upgraded(Result<Vec<(AnyPid, UpgradeError)>, ChildError>),
     Children(Vec<ChildInfo>),
     Count(ChildCount),
 }
@@ -105,6 +111,9 @@ impl GenServer for SupServer {
             Ask::Delete(id) => Told::Done(self.delete_child(&id)),
             Ask::Upgrade(spec, within) => {
                 Told::Done(self.upgrade_child(*spec, within, ctx.clock()).await)
+            }
+            Ask::UpgradeOnes(template, within) => {
+                Told::Upgraded(self.upgrade_ones(template, within, ctx.clock()).await)
             }
             Ask::Which => Told::Children(self.which_children()),
             Ask::Count => Told::Count(self.count_children()),
@@ -319,6 +328,35 @@ impl SupServer {
         }
         self.family.list[at].spec = spec;
         Ok(())
+    }
+
+    /// Upgrades all dynamic children side by side; those that come from now on are of the new version.
+    async fn upgrade_ones(
+        &mut self,
+        new: Template,
+        within: Duration,
+        clock: &Clock,
+    ) -> Result<Vec<(AnyPid, UpgradeError)>, ChildError> {
+        let template = self.template.as_mut().ok_or(ChildError::WrongStrategy)?;
+        if template.kind != new.kind {
+            return Err(ChildError::Upgrade(UpgradeError::NotAVersion {
+                found: template.kind,
+                wanted: new.kind,
+            }));
+        }
+        *template = Template {
+            restart: template.restart,
+            shutdown: template.shutdown,
+            ..new
+        };
+        let all = self.family.running_ones().into_iter().map(|pid| async {
+            match clock.timeout(within, (new.upgrade)(&pid)).await {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some((pid, error)),
+                Err(_) => Some((pid, UpgradeError::Timeout)),
+            }
+        });
+        Ok(join_all(all).await.into_iter().flatten().collect())
     }
 
     fn which_children(&self) -> Vec<ChildInfo> {

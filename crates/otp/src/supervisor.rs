@@ -300,6 +300,23 @@ impl SupPid {
         self.done(Ask::Upgrade(Box::new(spec), within)).await
     }
 
+    /// Upgrades all children of a `simple_one_for_one` supervisor to the version `S`, each within `within`, and
+    /// starts that version from now on. Gives those that were not upgraded, and why.
+    ///
+    /// # Errors
+    ///
+    /// [`ChildError::WrongStrategy`], or [`ChildError::Upgrade`] if `S` is another kind of process.
+    pub async fn upgrade_ones<S: GenServer>(
+        &self,
+        within: Duration,
+    ) -> Result<Vec<(AnyPid, UpgradeError)>, ChildError> {
+        let template = Template::new::<S>(Restart::Temporary, Shutdown::BrutalKill);
+        match self.ask(Ask::UpgradeOnes(template, within)).await {
+            Ok(Told::Upgraded(upgraded)) => upgraded,
+            other => Err(ChildError::Supervisor(astray(other))),
+        }
+    }
+
     /// Its children in start order.
     ///
     /// # Errors

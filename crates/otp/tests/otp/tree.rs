@@ -1,6 +1,12 @@
-//! The live tree.
+//! The live tree, its log, and a storm in it.
 
-use otp::{ChildSpec, Strategy, Supervisor, TreeNode};
+use std::sync::Arc;
+
+use otp::{AnyPid, ChildSpec, ExitReason, Fault, Name, Strategy, Supervisor, TreeNode};
+use parking_lot::Mutex;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::common::*;
 use crate::supervisor::{child, patient};
@@ -76,4 +82,128 @@ async fn a_node_shows_restarts_mailbox_messages_uptime_and_last_exit() {
     assert_eq!((node.restarts, node.mailbox, node.messages), (1, 2, 4));
     assert_eq!(node.last_exit.as_deref(), Some("panic: told to"));
     drop(gate);
+}
+
+/// Keeps the warnings and errors of `natter::otp`, each as its level and sorted fields.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+struct Fields(Vec<String>);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.0.push(format!("{field}={value:?}"));
+    }
+}
+
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "natter::otp" && *metadata.level() <= Level::WARN
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields(Vec::new());
+        event.record(&mut fields);
+        fields.0.sort();
+        let level = event.metadata().level();
+        self.0
+            .lock()
+            .push(format!("{level} {}", fields.0.join(" ")));
+    }
+
+    fn new_span(&self, _span: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _span: &Id, _values: &Record<'_>) {}
+    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+    fn enter(&self, _span: &Id) {}
+    fn exit(&self, _span: &Id) {}
+}
+
+#[tokio::test]
+async fn a_crash_is_one_line_with_fields() {
+    let lines = Lines::default();
+    let _default = tracing::subscriber::set_default(lines.clone());
+    let (system, _hand) = world();
+    let log = Log::default();
+    let sup = patient(Strategy::OneForOne)
+        .child(Plan::new("a", &log).child())
+        .start(&system, "root")
+        .await
+        .unwrap();
+    let a = child(&sup, "a").await;
+    a.any().fault(Fault::Panic);
+    soon(a.watch()).await;
+    soon(sup.stop()).await;
+    let wanted = format!(
+        "ERROR detail=\"a\" kind=\"worker\" message=process crashed name=\"a\" process={} \
+         reason=panic: injected fault",
+        a.id()
+    );
+    assert_eq!(*lines.0.lock(), [wanted]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_storm_of_faults_leaves_a_whole_tree_and_no_orphan() {
+    let (system, _hand) = world();
+    let log = Log::default();
+    let below = |strategy: Strategy, key: &'static str, log: &Log| {
+        let log = log.clone();
+        let sup = move || {
+            let mut sup = Supervisor::new(strategy).intensity(1_000_000, secs(1));
+            for n in 0..3 {
+                let name = format!("{key}{n}");
+                let spec = Plan::new(&name, &log).child();
+                sup = sup.child(spec.registered(Name::new("worker", name)));
+            }
+            sup
+        };
+        ChildSpec::supervisor(key, sup).registered(Name::new("sup", key))
+    };
+    let sup = Supervisor::new(Strategy::OneForOne)
+        .intensity(1_000_000, secs(1))
+        .child(below(Strategy::OneForOne, "one", &log))
+        .child(below(Strategy::OneForAll, "all", &log))
+        .child(below(Strategy::RestForOne, "rest", &log))
+        .start(&system, "root")
+        .await
+        .unwrap();
+    let mut seed = 12345_u64;
+    for _ in 0..2000 {
+        seed = seed
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        let all = system.observe().processes();
+        let victim = &all[(seed >> 33) as usize % all.len()];
+        // The root is spared: nobody would bring it back.
+        if *victim != sup.any() {
+            match seed >> 61 {
+                0..3 => victim.kill(),
+                3..6 => victim.fault(Fault::Panic),
+                _ => victim.stop(ExitReason::error("blown over")),
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    // Each answer comes after the restarts before it.
+    let whole = async {
+        loop {
+            let tree = system.observe().tree();
+            let at_rest = tree.len() == 1
+                && tree[0].children.len() == 3
+                && tree[0].children.iter().all(|sup| sup.children.len() == 3)
+                && system.observe().count() == 13
+                && system.observe().processes().iter().all(AnyPid::is_alive)
+                && system.registry().names().len() == 12;
+            if at_rest {
+                break;
+            }
+            sup.count_children().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(whole).await;
+    soon(sup.stop()).await;
+    assert_eq!(system.observe().count(), 0);
+    assert_eq!(system.registry().names(), []);
 }

@@ -2,7 +2,7 @@
 
 use otp::{
     ChildError, ChildSpec, Ctx, ExitReason, Flow, From, GenServer, Info, Init, Name, OldState, Pid,
-    Refusal, Strategy, Supervisor, UpgradeError,
+    Refusal, Restart, Shutdown, Strategy, Supervisor, UpgradeError,
 };
 
 use crate::common::*;
@@ -246,6 +246,31 @@ async fn a_supervised_child_is_upgraded_and_restarts_as_the_new_version() {
     sup.upgrade_child(v2(), LONG).await.unwrap();
     sup.restart_child("counter").await.unwrap();
     assert_eq!(soon(named.call((), LONG)).await.unwrap(), "v2 7");
+}
+
+#[tokio::test]
+async fn dynamic_children_are_upgraded_together() {
+    let (system, _hand) = world();
+    let shutdown = Shutdown::Timeout(secs(5));
+    let sup = Supervisor::simple_one_for_one::<CounterV1>(Restart::Temporary, shutdown)
+        .start(&system, "root")
+        .await
+        .unwrap();
+    let mut pids = Vec::new();
+    for count in [1, 2, 13] {
+        pids.push(sup.start_one::<CounterV1>(count).await.unwrap());
+    }
+    let wrong = sup.upgrade_ones::<Impostor>(LONG).await;
+    assert!(matches!(wrong, Err(ChildError::Upgrade(_))), "{wrong:?}");
+    let left = soon(sup.upgrade_ones::<CounterV2>(LONG)).await.unwrap();
+    let unlucky = UpgradeError::Refused(ExitReason::error("unlucky"));
+    assert_eq!(left, [(pids[2].any(), unlucky)]);
+    for (pid, says) in pids.iter().zip(["v2 1", "v2 2", "v1 13"]) {
+        assert_eq!(soon(pid.call((), LONG)).await.unwrap(), says);
+    }
+    let new = sup.start_one::<CounterV2>(7).await.unwrap();
+    assert_eq!(soon(new.call((), LONG)).await.unwrap(), "v2 7");
+    assert_eq!(sup.count_children().await.unwrap().active, 4);
 }
 
 #[tokio::test]
