@@ -242,7 +242,8 @@ async fn a_thread_that_dies_is_replaced_and_what_waits_is_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thread_that_hangs_is_replaced_and_cannot_change_the_past() {
     let options = StorageOptions {
-        deadline: Duration::from_secs(60),
+        // So long that no turn of the clock's hand can use it up.
+        deadline: Duration::from_secs(86_400),
         hang_after: Duration::from_secs(1),
         ..StorageOptions::default()
     };
@@ -380,6 +381,35 @@ async fn a_full_queue_is_told_at_once() {
             Ok(Stored::Yes(_))
         ));
         processes.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_are_killed_are_replaced() {
+    let stage = Stage::open().await;
+    stage
+        .storage
+        .commit(put(&alice(), RosterItem::new(contact(1))))
+        .await
+        .unwrap();
+    let reading: Vec<_> = (0..10)
+        .map(|_| {
+            let storage = stage.storage.clone();
+            tokio::spawn(async move {
+                for _ in 0..100 {
+                    // A thread finishes what it is at; what waits is read by its successors.
+                    assert_eq!(contacts(&storage).await.len(), 1);
+                }
+            })
+        })
+        .collect();
+    for _ in 0..10 {
+        let readers = stage.child("storage_readers").await;
+        readers.kill();
+        readers.watch().await;
+    }
+    for one in reading {
+        one.await.unwrap();
     }
 }
 

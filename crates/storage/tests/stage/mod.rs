@@ -52,12 +52,15 @@ impl Stage {
     }
 
     pub async fn writer(&self) -> AnyPid {
+        self.child("storage_writer").await
+    }
+
+    /// The running process of a child.
+    pub async fn child(&self, id: &str) -> AnyPid {
         loop {
             let children = self.processes.which_children().await.unwrap();
-            let writer = children
-                .into_iter()
-                .find(|child| child.id == "storage_writer");
-            if let ChildState::Running(pid) = writer.unwrap().state {
+            let child = children.into_iter().find(|child| child.id == id);
+            if let ChildState::Running(pid) = child.unwrap().state {
                 return pid;
             }
             tokio::task::yield_now().await;
