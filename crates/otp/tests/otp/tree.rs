@@ -1,12 +1,6 @@
-//! The live tree, its log, and a storm in it.
-
-use std::sync::Arc;
+//! The live tree, and a storm in it.
 
 use otp::{AnyPid, ChildSpec, ExitReason, Fault, Name, Strategy, Supervisor, TreeNode};
-use parking_lot::Mutex;
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::common::*;
 use crate::supervisor::{child, patient};
@@ -82,65 +76,6 @@ async fn a_node_shows_restarts_mailbox_messages_uptime_and_last_exit() {
     assert_eq!((node.restarts, node.mailbox, node.messages), (1, 2, 4));
     assert_eq!(node.last_exit.as_deref(), Some("panic: told to"));
     drop(gate);
-}
-
-/// Keeps the warnings and errors of `natter::otp`, each as its level and sorted fields.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
-
-struct Fields(Vec<String>);
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        self.0.push(format!("{field}={value:?}"));
-    }
-}
-
-impl Subscriber for Lines {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "natter::otp" && *metadata.level() <= Level::WARN
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        let mut fields = Fields(Vec::new());
-        event.record(&mut fields);
-        fields.0.sort();
-        let level = event.metadata().level();
-        self.0
-            .lock()
-            .push(format!("{level} {}", fields.0.join(" ")));
-    }
-
-    fn new_span(&self, _span: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-    fn record(&self, _span: &Id, _values: &Record<'_>) {}
-    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
-    fn enter(&self, _span: &Id) {}
-    fn exit(&self, _span: &Id) {}
-}
-
-#[tokio::test]
-async fn a_crash_is_one_line_with_fields() {
-    let lines = Lines::default();
-    let _default = tracing::subscriber::set_default(lines.clone());
-    let (system, _hand) = world();
-    let log = Log::default();
-    let sup = patient(Strategy::OneForOne)
-        .child(Plan::new("a", &log).child())
-        .start(&system, "root")
-        .await
-        .unwrap();
-    let a = child(&sup, "a").await;
-    a.any().fault(Fault::Panic);
-    soon(a.watch()).await;
-    soon(sup.stop()).await;
-    let wanted = format!(
-        "ERROR detail=\"a\" kind=\"worker\" message=process crashed name=\"a\" process={} \
-         reason=panic: injected fault",
-        a.id()
-    );
-    assert_eq!(*lines.0.lock(), [wanted]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
