@@ -1,1 +1,10 @@
-//! `supervisors`.
+//! The supervision tree, declared, and the server that it makes.
+
+pub mod docs;
+mod server;
+pub mod settings;
+mod steering;
+mod tree;
+
+pub use server::{Address, CATALOG, STANDARD, STOP_WITHIN, Server, ServerError};
+pub use tree::{HostBranch, Trunk};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use config::{Declared, Errors, Options, Section};
+use config::{Declared, Described, Errors, Options, Section};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use otp::{ChildSpec, Restart, Strategy, Supervisor};
@@ -32,6 +32,10 @@ pub struct ModuleKind {
     pub depends: &'static [Depends],
     /// Its options.
     pub options: fn() -> &'static [Declared],
+    /// Finds fault with options for a host, before anything runs.
+    pub check: fn(&Section, &str) -> Result<(), Errors>,
+    /// Its options for the reference page.
+    pub described: fn() -> Described,
     pub(crate) prepare: fn(&Host, &Section) -> Result<Prepared, Errors>,
 }
 
@@ -43,6 +47,8 @@ pub const fn kind<M: Module>() -> ModuleKind {
         sources: M::SOURCES,
         depends: M::DEPENDS,
         options: M::Opts::declared,
+        check: |section, host| section.for_host(host).read::<M::Opts>().map(drop),
+        described: || Described::of::<M::Opts>(&format!("modules.{}", M::NAME)),
         prepare: prepare::<M>,
     }
 }

@@ -204,7 +204,6 @@ struct CommandRegistration(Command);
 
 impl Registration for CommandRegistration {
     fn install(self: Box<Self>, host: &Host) -> Result<Installed, StartError> {
-        let name = self.0.name;
         let command = self.0.on_host(&*host.name);
         let (name, owner) = (command.name, format!("modules of {}", host.name));
         host.commands

@@ -46,3 +46,9 @@ pub use negotiation::{
 pub use outbound::Outbound;
 pub use tcp::{Framing, TcpTransport, memory};
 pub use transport::{Inbound, Transport};
+// What a session needs of the levels below.
+pub use net::{ServerConfig, TlsInfo};
+pub use xml::{Element, Limits};
+// What a session needs of the levels below.
+pub use net::{ServerConfig, TlsInfo};
+pub use xml::{Element, Limits};

@@ -1,0 +1,132 @@
+//! `natterd`: the server, in the foreground, logging to stderr.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use otp::Clock;
+use supervisors::settings::Place;
+use supervisors::{CATALOG, STANDARD, Server, ServerError};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Exit codes beside 0: the server could not run, and its configuration is wrong.
+const FAILED: u8 = 1;
+const MISCONFIGURED: u8 = 2;
+
+/// An XMPP server.
+#[derive(Parser)]
+#[command(name = "natterd", version, about)]
+struct Words {
+    /// Configuration file; without it /etc/natter/natter.toml, and without that none.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where data are kept, whatever the file says.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Only say whether the configuration is good.
+    #[arg(long)]
+    check: bool,
+    /// Print a page of the documentation: protocols, hooks, config or commands.
+    #[arg(long, value_name = "PAGE", hide = true)]
+    print_doc: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let words = Words::parse();
+    let place = Place { file: words.config.clone(), data_dir: words.data_dir.clone() };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(FAILED, &format!("cannot start: {error}")),
+    };
+    if let Some(page) = &words.print_doc {
+        return runtime.block_on(print(page));
+    }
+    let loaded = match place.load(CATALOG, STANDARD) {
+        Ok(loaded) => loaded,
+        Err(error) => return complain(MISCONFIGURED, &error.to_string()),
+    };
+    if words.check {
+        return say("configuration is good\n");
+    }
+    let filter = std::env::var("NATTER_LOG").unwrap_or_else(|_| loaded.settings.log.clone());
+    let filter = match EnvFilter::try_new(&filter) {
+        Ok(filter) => filter,
+        Err(error) => return complain(MISCONFIGURED, &format!("log: `{filter}`: {error}")),
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let code = runtime.block_on(async {
+        match Server::start_loaded(place, loaded, Clock::real()).await {
+            Ok(server) => run(&server).await,
+            Err(error) => complain(code_of(&error), &error.to_string()),
+        }
+    });
+    // A store's thread that hangs must not keep the program.
+    runtime.shutdown_background();
+    code
+}
+
+fn code_of(error: &ServerError) -> u8 {
+    if error.is_configuration() { MISCONFIGURED } else { FAILED }
+}
+
+async fn run(server: &Server) -> ExitCode {
+    let mut ready = String::from("natterd ready");
+    for address in server.addresses() {
+        ready.push_str(&format!(" {}={} ({})", address.kind, address.at, address.tls));
+    }
+    ready.push('\n');
+    say(&ready);
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
+        return complain(FAILED, "cannot listen to signals");
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = server.stop_ordered() => break,
+            reason = server.failed() => {
+                return complain(FAILED, &format!("the supervision tree gave up: {reason}"));
+            }
+            _ = hangup.recv() => match server.reload().await {
+                Ok(changes) => changes.iter().for_each(|c| tracing::info!(target: "natter::node", "reload: {c}")),
+                Err(why) => tracing::error!(target: "natter::node", "reload refused, all as before: {why}"),
+            },
+        }
+    }
+    tracing::info!(target: "natter::node", "stopping");
+    match server.stop().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => complain(FAILED, "the orderly end took too long and was cut short"),
+    }
+}
+
+async fn print(page: &str) -> ExitCode {
+    let text = match page {
+        "protocols" => supervisors::docs::protocols(),
+        "hooks" => supervisors::docs::hooks(),
+        "config" => supervisors::docs::config(),
+        "commands" => match supervisors::docs::commands().await {
+            Ok(text) => text,
+            Err(error) => return complain(FAILED, &error),
+        },
+        other => return complain(MISCONFIGURED, &format!("`{other}` is none of protocols, hooks, config, commands")),
+    };
+    say(&text)
+}
+
+fn say(text: &str) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(FAILED),
+    }
+}
+
+fn complain(code: u8, text: &str) -> ExitCode {
+    // Nobody hears it: the code still tells.
+    let _ = writeln!(std::io::stderr().lock(), "natterd: {text}");
+    ExitCode::from(code)
+}

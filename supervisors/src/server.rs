@@ -1,0 +1,390 @@
+//! A server: built from a configuration, started as one tree, stopped in order.
+//!
+//! It is a value: several live in one process, each with its own registry, clock, names and data.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use admin::{ControlSocket, Commands};
+use auth::{Auth, AuthOptions};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use gen_mod::{Catalog, Host, HostParts, ModuleTable, Services};
+use net::{Accept, Bound, Certificates, ListenerLimits, PeerAddr, SelfSigned, Sources, listener_child};
+use node::{Node, NodeParts, Steering};
+use otp::{App, Clock, ExitReason, Shards, System};
+use router::Router;
+use session::{AccountLogin, ByHooks, C2s, C2sArgs, C2sOptions, Sessions};
+use storage::{Storage, StorageError};
+use stream::{Bind, Framing, IoOptions, LegacySession, Negotiable, Profile, Sasl, StartTls, TcpTransport, TlsPolicy};
+use tokio::net::TcpStream;
+
+use crate::settings::{Listener, Loaded, Place, SettingsError, Standard, TlsMode};
+use crate::steering::Steer;
+use crate::tree::{HostBranch, Trunk};
+
+/// How long an orderly end may take.
+pub const STOP_WITHIN: Duration = Duration::from_secs(60);
+
+/// Sessions are spread over so many supervisors, so that none owns them all.
+const SESSION_SHARDS: usize = 16;
+
+/// All modules there are, and those that run by default.
+pub const CATALOG: Catalog = Catalog(modules::ALL);
+
+/// What runs by default.
+pub const STANDARD: Standard = Standard { always: modules::STANDARD, unconfigured: &["mod_register"] };
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Its configuration is wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// Its data directory cannot be made.
+    #[error("cannot make the data directory {path}: {why}", path = path.display())]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        why: io::Error,
+    },
+    /// Its store cannot be opened.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Its certificates cannot be used.
+    #[error("certificates: {0}")]
+    Certificates(String),
+    /// An address cannot be listened at.
+    #[error("cannot listen at {address}: {why}")]
+    Listen {
+        /// The address, as configured.
+        address: String,
+        /// What the system said.
+        why: io::Error,
+    },
+    /// The control socket cannot be made, mostly because another node runs on these data.
+    #[error(transparent)]
+    Control(#[from] admin::BindError),
+    /// A process of the tree does not start.
+    #[error("{0}")]
+    Tree(String),
+}
+
+impl ServerError {
+    /// Whether the configuration is at fault.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, ServerError::Settings(_) | ServerError::Certificates(_))
+    }
+}
+
+/// An open socket of a server.
+#[derive(Clone, Debug)]
+pub struct Address {
+    /// What it speaks: `c2s`.
+    pub kind: String,
+    /// What it demands of TLS.
+    pub tls: TlsMode,
+    /// Where it listens, with the port that was picked.
+    pub at: SocketAddr,
+}
+
+/// A running server.
+pub struct Server {
+    app: App,
+    node: Node,
+    steer: Arc<Steer>,
+    addresses: Vec<Address>,
+}
+
+impl Server {
+    /// Reads the configuration at `place` and starts a server. Every listener is open when this answers.
+    ///
+    /// # Errors
+    ///
+    /// See [`ServerError`]; nothing runs then.
+    pub async fn start(place: Place, clock: Clock) -> Result<Server, ServerError> {
+        let loaded = place.load(CATALOG, STANDARD)?;
+        Server::start_loaded(place, loaded, clock).await
+    }
+
+    /// As [`Server::start`], with a configuration that was read already.
+    ///
+    /// # Errors
+    ///
+    /// See [`ServerError`].
+    pub async fn start_loaded(place: Place, loaded: Loaded, clock: Clock) -> Result<Server, ServerError> {
+        make_data_dir(&loaded)?;
+        let system = System::new("natter", clock.clone());
+        // Before anything is opened: two nodes on one directory would spoil it.
+        let control = ControlSocket::bind(&loaded.control_socket)?;
+        let storage = {
+            let (dir, system) = (loaded.data_dir.clone(), system.clone());
+            let opening = tokio::task::spawn_blocking(move || Storage::open(&dir, &system));
+            opening.await.map_err(|error| ServerError::Tree(error.to_string()))??
+        };
+        let certificates = certificates(&loaded, &clock)?;
+        let listening = listen(&loaded)?;
+
+        let router = Router::new(&system);
+        let auth = Auth::new(storage.clone(), &system, AuthOptions::default());
+        let sessions = Sessions::new(&system, router.clone(), auth.clone());
+        let commands = Commands::new(clock);
+        let services = Services::new().with(sessions.clone());
+        let hosts: BTreeMap<String, Host> = loaded
+            .hosts
+            .iter()
+            .map(|name| {
+                let host = Host::new(HostParts {
+                    name: name.as_str().into(),
+                    storage: storage.clone(),
+                    router: router.clone(),
+                    clock: system.clock().clone(),
+                    system: system.clone(),
+                    commands: commands.clone(),
+                    services: services.clone(),
+                    modules: ModuleTable::default(),
+                });
+                (name.clone(), host)
+            })
+            .collect();
+        let steer = Arc::new(Steer::new(place, loaded.clone(), CATALOG, STANDARD, certificates.clone()));
+        let node = Node::new(NodeParts {
+            started: system.clock().now(),
+            system: system.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            commands: commands.clone(),
+            storage: storage.clone(),
+            router: router.clone(),
+            auth,
+            sessions: sessions.clone(),
+            hosts: hosts.clone(),
+            catalog: CATALOG,
+            steering: Arc::<Steer>::clone(&steer),
+        });
+        steer.set_node(node.clone());
+        node::register_commands(&node);
+
+        let c2s = Shards::new(&system, "c2s", SESSION_SHARDS);
+        let mut acceptors = Vec::new();
+        for (number, (listener, bound)) in listening.iter().enumerate() {
+            let door: Arc<dyn Accept> =
+                Arc::new(C2sDoor::new(listener, &loaded, &sessions, &certificates, c2s.clone()));
+            let id = format!("{}:{number} {}", listener.kind, bound.local_addr());
+            acceptors.push(listener_child(id, Arc::clone(bound), door, ListenerLimits::default()));
+        }
+        let trunk = Trunk {
+            storage: storage.children(),
+            router: router.child_spec(),
+            sm: sessions.child_spec(),
+            hosts: hosts
+                .values()
+                .map(|host| HostBranch {
+                    host: host.clone(),
+                    sessions: sessions.clone(),
+                    catalog: CATALOG,
+                    wanted: Arc::new(loaded.wanted(&host.name, CATALOG)),
+                })
+                .collect(),
+            dead_letters: router.dead_letters_child_spec(),
+            c2s,
+            listeners: acceptors,
+            control: admin::child_spec("control", control, commands),
+        };
+        let app = App::start(trunk.supervisor(), &system, "natter").await;
+        let app = app.map_err(|error| ServerError::Tree(error.to_string()))?;
+        for line in loaded.kept() {
+            tracing::info!(target: "natter::node", "kept change: {line}");
+        }
+        let addresses = listening
+            .iter()
+            .map(|(listener, bound)| Address {
+                kind: listener.kind.to_string(),
+                tls: listener.tls,
+                at: bound.local_addr(),
+            })
+            .collect();
+        Ok(Server { app, node, steer, addresses })
+    }
+
+    /// The open sockets.
+    #[must_use]
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// The node, for commands and for tests that look inside.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Reads the configuration anew, as SIGHUP does.
+    ///
+    /// # Errors
+    ///
+    /// In words; nothing was changed.
+    pub async fn reload(&self) -> Result<Vec<String>, String> {
+        self.steer.reload().await
+    }
+
+    /// Resolves when the command `stop` was given.
+    pub async fn stop_ordered(&self) {
+        self.steer.stopped().await;
+    }
+
+    /// Resolves when the root of the tree gave up.
+    pub async fn failed(&self) -> ExitReason {
+        self.app.watch().await
+    }
+
+    /// Ends it in order: no new connections, sessions closed with `system-shutdown`, storage last.
+    ///
+    /// # Errors
+    ///
+    /// It took longer than [`STOP_WITHIN`] and was cut short.
+    pub async fn stop(&self) -> Result<(), otp::Elapsed> {
+        self.app.stop(STOP_WITHIN).await
+    }
+}
+
+fn make_data_dir(loaded: &Loaded) -> Result<(), ServerError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let path = loaded.data_dir.clone();
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+    made.map_err(|why| ServerError::DataDir { path, why })
+}
+
+/// The configured certificates; where none are configured, self-signed ones for every host.
+fn certificates(loaded: &Loaded, clock: &Clock) -> Result<Certificates, ServerError> {
+    let patterns = loaded.certificate_patterns();
+    let own = if patterns.is_empty() {
+        loaded.hosts.clone()
+    } else {
+        loaded.hosts.iter().filter(|host| *host == "localhost").cloned().collect()
+    };
+    let sources = Sources {
+        domains: loaded.hosts.clone(),
+        self_signed: (!own.is_empty())
+            .then(|| SelfSigned { directory: loaded.data_dir.join("certificates"), domains: own.clone() }),
+        patterns,
+    };
+    let certificates =
+        Certificates::load(sources, clock).map_err(|errors| ServerError::Certificates(errors.to_string()))?;
+    if !own.is_empty() {
+        tracing::warn!(target: "natter::node", domains = ?own, "self-signed certificates: clients must trust them by hand");
+    }
+    for domain in certificates.report().uncovered {
+        tracing::warn!(target: "natter::node", domain, "no certificate covers this domain");
+    }
+    Ok(certificates)
+}
+
+type Listening = Vec<(Listener, Arc<Bound>)>;
+
+fn listen(loaded: &Loaded) -> Result<Listening, ServerError> {
+    let mut listening = Vec::new();
+    for listener in &loaded.listeners {
+        for address in &listener.address {
+            match bind(address, listener.backlog) {
+                Ok(bound) => listening.extend(bound.into_iter().map(|b| (listener.clone(), Arc::new(b)))),
+                Err(why) if loaded.has_default_listeners() && why.kind() != io::ErrorKind::AddrInUse => {
+                    tracing::warn!(target: "natter::node", address, %why, "not listening there");
+                }
+                Err(why) => return Err(ServerError::Listen { address: address.clone(), why }),
+            }
+        }
+        if listener.tls == TlsMode::Off {
+            tracing::warn!(
+                target: "natter::node",
+                addresses = ?listener.address,
+                "listener without TLS: passwords may travel in clear"
+            );
+        }
+    }
+    if listening.is_empty() {
+        let address = loaded.listeners.iter().flat_map(|l| l.address.iter()).next().cloned().unwrap_or_default();
+        return Err(ServerError::Listen { address, why: io::ErrorKind::AddrNotAvailable.into() });
+    }
+    Ok(listening)
+}
+
+fn bind(address: &str, backlog: u32) -> io::Result<Vec<Bound>> {
+    address.to_socket_addrs()?.map(|address| Bound::bind(address, backlog)).collect()
+}
+
+/// Takes clients' connections: one session each.
+struct C2sDoor {
+    sessions: Sessions,
+    shards: Shards,
+    options: Arc<C2sOptions>,
+    before_login: xml::Limits,
+}
+
+impl C2sDoor {
+    fn new(listener: &Listener, loaded: &Loaded, sessions: &Sessions, certificates: &Certificates, shards: Shards) -> C2sDoor {
+        let limits = &loaded.settings.limits;
+        let bounds = |bytes: config::Bytes| xml::Limits {
+            bytes: usize::try_from(bytes.0).unwrap_or(usize::MAX),
+            depth: limits.depth,
+            attributes: limits.attributes,
+            children: limits.children,
+        };
+        let policy = match listener.tls {
+            TlsMode::Required => TlsPolicy::Required,
+            TlsMode::Optional => TlsPolicy::Optional,
+            TlsMode::Direct => TlsPolicy::Direct,
+            TlsMode::Off => TlsPolicy::Off,
+        };
+        let starttls = || certificates.server_config(&[]);
+        let login = AccountLogin { auth: sessions.auth.clone(), plain_without_tls: listener.tls == TlsMode::Off };
+        let negotiables: Vec<Arc<dyn Negotiable>> = vec![
+            Arc::new(StartTls::new(policy, (listener.tls != TlsMode::Off).then(starttls))),
+            Arc::new(Sasl::new(Arc::new(login), policy)),
+            Arc::new(ByHooks { sessions: sessions.clone() }),
+            Arc::new(Bind),
+            Arc::new(LegacySession),
+        ];
+        let hosts = loaded.hosts.clone();
+        let profile = Profile {
+            negotiables,
+            default_host: hosts[0].clone(),
+            serves: Box::new(move |domain| hosts.iter().any(|host| host == domain)),
+        };
+        let direct = listener.tls == TlsMode::Direct;
+        let io = IoOptions {
+            direct_tls: direct.then(|| certificates.server_config(&[net::ALPN_CLIENT])),
+            negotiate_within: limits.login_within,
+            outbox_bytes: usize::try_from(limits.outbox_bytes.0).unwrap_or(usize::MAX),
+            write_stall: limits.write_stall,
+            keep_alive: Some(limits.keep_alive),
+            ..IoOptions::default()
+        };
+        C2sDoor {
+            sessions: sessions.clone(),
+            shards,
+            options: Arc::new(C2sOptions { profile: Arc::new(profile), io, limits: bounds(limits.stanza_bytes) }),
+            before_login: bounds(limits.stanza_bytes_before_login),
+        }
+    }
+}
+
+impl Accept for C2sDoor {
+    fn accepted(&self, socket: TcpStream, peer: PeerAddr) -> BoxFuture<'static, ()> {
+        let transport = TcpTransport::new(socket, Framing::Client, self.before_login);
+        let options = Arc::clone(&self.options);
+        let args = C2sArgs::new(self.sessions.clone(), options, transport, Some(peer.remote));
+        let shards = self.shards.clone();
+        async move {
+            if let Err(error) = shards.start_one::<C2s>(args).await {
+                tracing::warn!(target: "natter::session", peer = %peer.remote, %error, "connection refused");
+            }
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,379 @@
+//! The configuration file: its keys, and how file and kept changes are read.
+//!
+//! Only this crate opens it. Order of look-up: `--config`, then `/etc/natter/natter.toml`, then none.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use config::{Bytes, Document, Errors, Layers, Options, Section, choice, options};
+use gen_mod::{Catalog, Wanted};
+use node::Configured;
+
+/// Where the configuration is looked for when no file is named.
+pub const DEFAULT_FILE: &str = "/etc/natter/natter.toml";
+
+/// Where data are kept when nothing says otherwise.
+pub const DEFAULT_DATA_DIR: &str = "natter-data";
+
+/// The kept hot changes, in the data directory.
+pub const OVERRIDES: &str = "overrides.toml";
+
+choice! {
+    /// What a listener speaks.
+    pub enum ListenerKind {
+        /// XMPP with clients.
+        C2s = "c2s",
+    }
+}
+
+choice! {
+    /// What a listener demands of TLS.
+    pub enum TlsMode {
+        /// STARTTLS first, before anything else.
+        Required = "required",
+        /// STARTTLS is offered.
+        Optional = "optional",
+        /// TLS from the first byte (XEP-0368).
+        Direct = "direct",
+        /// None: passwords may travel in clear.
+        Off = "off",
+    }
+}
+
+options! {
+    /// A socket that clients reach the server by.
+    pub struct Listener {
+        /// What it speaks.
+        pub kind: ListenerKind = ListenerKind::C2s => Restart,
+        /// Where it listens: one address with port, or a list of them; port 0 picks a free one.
+        pub address: Vec<String> => Restart,
+        /// What it demands of TLS; `off` permits PLAIN without TLS.
+        pub tls: TlsMode = TlsMode::Required => Restart,
+        /// Connections that may wait to be accepted.
+        pub backlog: u32 [1..] = 1024 => Restart,
+    }
+}
+
+options! {
+    /// Certificates of the hosts and their services.
+    pub struct TlsSettings {
+        /// PEM files: chain and key in one, `NAME.crt` beside `NAME.key`, or `fullchain.pem` beside `privkey.pem`; matched to domains by their alternative names.
+        pub certificates: Vec<String> = Vec::new(),
+    }
+}
+
+options! {
+    /// Bounds of what one peer may cost.
+    pub struct Limits {
+        /// Bytes of one stanza of a client that has logged in.
+        pub stanza_bytes: Bytes [Bytes(10_000)..] = Bytes(256 * 1024) => Restart,
+        /// Bytes of one element of a client that has not logged in.
+        pub stanza_bytes_before_login: Bytes [Bytes(10_000)..] = Bytes(10_000) => Restart,
+        /// Levels of nesting in a stanza.
+        pub depth: usize [4..] = 64 => Restart,
+        /// Attributes of one element.
+        pub attributes: usize [8..] = 64 => Restart,
+        /// Child elements of one element.
+        pub children: usize [8..] = 4096 => Restart,
+        /// Bytes that may wait to be written to one client, before its session ends.
+        pub outbox_bytes: Bytes [Bytes(65_536)..] = Bytes(1024 * 1024) => Restart,
+        /// Time from the connection to a bound resource.
+        pub login_within: Duration [Duration::from_secs(1)..] = Duration::from_secs(60) => Restart,
+        /// How long a client may take nothing of what it is written.
+        pub write_stall: Duration [Duration::from_secs(1)..] = Duration::from_secs(30) => Restart,
+        /// Silence of the server after which it writes a space, so that a dead connection is noticed.
+        pub keep_alive: Duration [Duration::from_secs(10)..] = Duration::from_secs(120) => Restart,
+    }
+}
+
+options! {
+    /// Settings of one host.
+    pub struct HostSettings {
+        /// Options of its modules, over those for every host; `enabled = true | false` starts or stops one against the standard set.
+        pub modules: BTreeMap<String, Section>,
+    }
+}
+
+options! {
+    /// The whole file.
+    pub struct Settings {
+        /// Domains that this server serves.
+        pub hosts: Vec<String> = vec!["localhost".into()] => Restart,
+        /// Where data are kept.
+        pub data_dir: Option<String> => Restart,
+        /// The socket that natterctl speaks to; in the data directory unless said.
+        pub control_socket: Option<String> => Restart,
+        /// What is logged, as directives of `tracing`; the environment's NATTER_LOG wins.
+        pub log: String = "info,ractor=warn".into() => Restart,
+        /// Sockets.
+        pub listener: Vec<Listener> = Vec::new() => Restart,
+        /// Certificates.
+        pub tls: TlsSettings,
+        /// Bounds.
+        pub limits: Limits,
+        /// Options of modules on every host; `enabled = true | false` starts or stops one against the standard set.
+        pub modules: BTreeMap<String, Section>,
+        /// Settings of single hosts.
+        pub host: BTreeMap<String, HostSettings>,
+    }
+}
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// The file; none: the default file if there is one, else no configuration.
+    pub file: Option<PathBuf>,
+    /// The data directory, when the command line names it.
+    pub data_dir: Option<PathBuf>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A file cannot be read.
+    #[error("cannot read {path}: {why}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        why: std::io::Error,
+    },
+    /// Something in it is wrong.
+    #[error("{0}")]
+    Faults(Errors),
+    /// Two settings do not go together.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+impl From<Errors> for SettingsError {
+    fn from(errors: Errors) -> Self {
+        SettingsError::Faults(errors)
+    }
+}
+
+/// A configuration that was read and found good.
+#[derive(Clone)]
+pub struct Loaded {
+    /// What it says.
+    pub settings: Settings,
+    /// The same with the origin of each value.
+    pub section: Section,
+    /// Hosts, in canonical form; the first is the default.
+    pub hosts: Vec<String>,
+    /// Where data are kept.
+    pub data_dir: PathBuf,
+    /// The control socket.
+    pub control_socket: PathBuf,
+    /// The file, when there is one.
+    pub file: Option<PathBuf>,
+    /// The listeners, those of a server without configuration where none are named.
+    pub listeners: Vec<Listener>,
+    base: PathBuf,
+    standard: Standard,
+}
+
+/// What runs by default: on a server with a file, and on one without.
+#[derive(Clone, Copy)]
+pub struct Standard {
+    /// Every host's modules.
+    pub always: &'static [&'static str],
+    /// Those that run besides where there is no configuration file: open registration.
+    pub unconfigured: &'static [&'static str],
+}
+
+impl Place {
+    /// Reads the configuration and lays the kept changes over it.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, each with its position.
+    pub fn load(&self, catalog: Catalog, standard: Standard) -> Result<Loaded, SettingsError> {
+        let file = self.find_file();
+        let base = match &file {
+            Some(path) => path.parent().map(Path::to_owned).unwrap_or_default(),
+            None => PathBuf::new(),
+        };
+        let text = match &file {
+            Some(path) => read(path)?,
+            None => String::new(),
+        };
+        let name = file.as_ref().map_or_else(|| "natter.toml".into(), |path| path.display().to_string());
+        let document = Document::parse(&name, &text)?;
+        // The data directory is the file's to name, so the file is read before what is kept there.
+        let first = Layers::new().file(document.clone()).section().read::<Settings>()?;
+        let data_dir = self.data_dir.clone().or_else(|| first.data_dir.as_ref().map(|d| base.join(d)));
+        let data_dir = data_dir.unwrap_or_else(|| base.join(DEFAULT_DATA_DIR));
+        let overrides = data_dir.join(OVERRIDES);
+        let kept = match std::fs::read_to_string(&overrides) {
+            Ok(text) => Document::parse_overrides(&overrides.display().to_string(), &text)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Document::empty(),
+            Err(why) => return Err(SettingsError::Read { path: overrides, why }),
+        };
+        let section = Layers::new().file(document).overrides(kept).section();
+        let settings = section.read::<Settings>()?;
+        let listeners = listeners(&settings, file.is_some());
+        let control = settings.control_socket.as_ref().map(|socket| base.join(socket));
+        let loaded = Loaded {
+            hosts: hosts(&settings, &section)?,
+            control_socket: control.unwrap_or_else(|| data_dir.join("control.sock")),
+            standard,
+            settings,
+            section,
+            data_dir,
+            file,
+            listeners,
+            base,
+        };
+        loaded.check(catalog)?;
+        Ok(loaded)
+    }
+
+    fn find_file(&self) -> Option<PathBuf> {
+        self.file.clone().or_else(|| {
+            let default = PathBuf::from(DEFAULT_FILE);
+            default.exists().then_some(default)
+        })
+    }
+
+    /// The control socket of the node that runs with this configuration, for `natterctl`.
+    ///
+    /// # Errors
+    ///
+    /// In words: the configuration cannot be read.
+    pub fn control_socket(&self, catalog: Catalog, standard: Standard) -> Result<PathBuf, String> {
+        if self.file.is_none() {
+            if let Some(data_dir) = &self.data_dir {
+                return Ok(data_dir.join("control.sock"));
+            }
+        }
+        self.load(catalog, standard).map(|loaded| loaded.control_socket).map_err(|error| error.to_string())
+    }
+}
+
+fn read(path: &Path) -> Result<String, SettingsError> {
+    std::fs::read_to_string(path).map_err(|why| SettingsError::Read { path: path.to_owned(), why })
+}
+
+fn hosts(settings: &Settings, section: &Section) -> Result<Vec<String>, Errors> {
+    let mut errors = Errors::new();
+    let mut hosts: Vec<String> = Vec::new();
+    for host in &settings.hosts {
+        match xmpp::canonical_domain(host) {
+            Ok(domain) if hosts.iter().any(|h| *h == *domain) => {
+                errors.push(section.error("hosts", format!("`{host}` is named twice")));
+            }
+            Ok(domain) => hosts.push(domain.into_owned()),
+            Err(error) => errors.push(section.error("hosts", format!("`{host}` is not a domain: {error}"))),
+        }
+    }
+    if hosts.is_empty() && errors.is_empty() {
+        errors.push(section.error("hosts", "at least one host is needed"));
+    }
+    errors.or(hosts)
+}
+
+/// The listeners named; where none is, STARTTLS and direct TLS at the standard ports: on all addresses
+/// of a configured server, on loopback without configuration.
+fn listeners(settings: &Settings, configured: bool) -> Vec<Listener> {
+    if !settings.listener.is_empty() {
+        return settings.listener.clone();
+    }
+    let addresses = if configured { ["0.0.0.0", "[::]"] } else { ["127.0.0.1", "[::1]"] };
+    [(5222, TlsMode::Required), (5223, TlsMode::Direct)]
+        .map(|(port, tls)| Listener {
+            kind: ListenerKind::C2s,
+            address: addresses.iter().map(|address| format!("{address}:{port}")).collect(),
+            tls,
+            backlog: 1024,
+        })
+        .into()
+}
+
+impl Loaded {
+    /// Whether the listeners are those that nobody named: one that this machine has no address for may
+    /// then be left out.
+    #[must_use]
+    pub fn has_default_listeners(&self) -> bool {
+        self.settings.listener.is_empty()
+    }
+
+    /// Certificate patterns, relative ones below the file's folder.
+    #[must_use]
+    pub fn certificate_patterns(&self) -> Vec<String> {
+        let patterns = self.settings.tls.certificates.iter();
+        patterns.map(|pattern| self.base.join(pattern).display().to_string()).collect()
+    }
+
+    fn check(&self, catalog: Catalog) -> Result<(), Errors> {
+        let mut errors = Errors::new();
+        self.check_names(&self.settings.modules, "modules", catalog, &mut errors);
+        for (host, settings) in &self.settings.host {
+            let path = format!("host.{host}.modules");
+            self.check_names(&settings.modules, &path, catalog, &mut errors);
+            if !self.hosts.contains(host) {
+                let near = config::nearest(host, self.hosts.iter().map(String::as_str));
+                let error = self.section.error("host", format!("`{host}` is not among the hosts"));
+                errors.push(error.suggest(near));
+            }
+        }
+        for host in &self.hosts {
+            for kind in catalog.0 {
+                let configured = self.module(host, kind.name);
+                if let Err(faults) = (kind.check)(&configured.section, host) {
+                    if !faults.iter().all(|fault| errors.iter().any(|known| known.to_string() == fault.to_string())) {
+                        errors.extend(faults);
+                    }
+                }
+            }
+        }
+        errors.or(())
+    }
+
+    fn check_names(&self, modules: &BTreeMap<String, Section>, path: &str, catalog: Catalog, errors: &mut Errors) {
+        for (name, section) in modules {
+            if catalog.find(name).is_none() {
+                let error = config::Error::at(section.origin(), path, format!("unknown module `{name}`"));
+                errors.push(error.suggest(catalog.nearest(name)));
+            }
+        }
+    }
+
+    /// What is configured for a module on a host.
+    #[must_use]
+    pub fn module(&self, host: &str, module: &str) -> Configured {
+        let empty = || Section::empty(&format!("modules.{module}"));
+        let general = self.settings.modules.get(module).cloned().unwrap_or_else(empty);
+        let special = self.settings.host.get(host).and_then(|h| h.modules.get(module));
+        let section = match special {
+            Some(special) => general.under(special),
+            None => general,
+        };
+        let said = section.get::<bool>("enabled").ok().flatten();
+        let enabled = said.unwrap_or_else(|| self.runs_by_default(module));
+        Configured { section: section.without(&["enabled"]), enabled }
+    }
+
+    fn runs_by_default(&self, module: &str) -> bool {
+        let open = self.file.is_none() && self.standard.unconfigured.contains(&module);
+        open || self.standard.always.contains(&module)
+    }
+
+    /// The modules that are to run on a host.
+    #[must_use]
+    pub fn wanted(&self, host: &str, catalog: Catalog) -> Wanted {
+        let all = catalog.0.iter().map(|kind| (kind.name, self.module(host, kind.name)));
+        all.filter(|(_, module)| module.enabled).map(|(name, module)| (name.to_owned(), module.section)).collect()
+    }
+
+    /// The kept changes in one line each, for the log at start.
+    #[must_use]
+    pub fn kept(&self) -> Vec<String> {
+        config::effective(&self.section, Settings::declared())
+            .into_iter()
+            .filter(|shown| shown.origin.to_string().contains(OVERRIDES))
+            .map(|shown| format!("{} = {} ({})", shown.path, shown.value, shown.origin))
+            .collect()
+    }
+}

@@ -1,0 +1,104 @@
+//! The tree: child specs and reasons, no logic. docs/SUPERVISION.md tells it number by number.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gen_mod::{Catalog, Host, LoaderArgs, Wanted, loader_child_spec, modules_sup_name};
+use otp::{ChildSpec, Restart, Shards, Shutdown, Strategy, Supervisor};
+use session::{C2s, LocalArgs, Sessions, local_child_spec};
+
+/// A supervisor of infrastructure gives up after 10 restarts in 10 s: it is then not a stanza that
+/// makes its children fall but something that a restart of the whole might mend.
+const INTENSITY: (u32, Duration) = (10, Duration::from_secs(10));
+
+/// A session may take this long to write what waits, say goodbye and send on what was not written.
+const SESSION_END: Duration = Duration::from_secs(15);
+
+/// The processes of the whole server, in start order. They stop in the reverse order: first nobody
+/// comes in, then sessions end and what they had is sent on, then services, and the store last.
+pub struct Trunk {
+    /// The store's processes.
+    pub storage: Vec<ChildSpec>,
+    /// The router's table owner.
+    pub router: ChildSpec,
+    /// The session manager.
+    pub sm: ChildSpec,
+    /// Every host's subtree.
+    pub hosts: Vec<HostBranch>,
+    /// What fell out of a mailbox is sent on.
+    pub dead_letters: ChildSpec,
+    /// The shards of clients' sessions.
+    pub c2s: Shards,
+    /// The acceptors.
+    pub listeners: Vec<ChildSpec>,
+    /// The control socket.
+    pub control: ChildSpec,
+}
+
+impl Trunk {
+    /// The root: one_for_one, because each child's state lies in tables that outlive it.
+    pub fn supervisor(self) -> Supervisor {
+        let Trunk { storage, router, sm, hosts, dead_letters, c2s, listeners, control } = self;
+        one_for_one()
+            .child(ChildSpec::supervisor("storage_sup", group(storage)))
+            .child(router)
+            .child(sm)
+            .child(ChildSpec::supervisor("hosts_sup", move || {
+                hosts.iter().fold(one_for_one(), |sup, host| sup.child(host.child_spec()))
+            }))
+            // Behind the hosts: at the end of the server it still needs their offline queues.
+            .child(dead_letters)
+            .child(ChildSpec::supervisor("c2s_sup", move || {
+                // A session is never restarted: its client comes again.
+                let shutdown = Shutdown::Timeout(SESSION_END);
+                c2s.supervisor::<C2s>(Restart::Temporary, shutdown, INTENSITY.0, INTENSITY.1)
+            }))
+            .child(ChildSpec::supervisor("listener_sup", group(listeners)))
+            .child(control)
+    }
+}
+
+fn one_for_one() -> Supervisor {
+    Supervisor::new(Strategy::OneForOne).intensity(INTENSITY.0, INTENSITY.1)
+}
+
+fn group(children: Vec<ChildSpec>) -> impl Fn() -> Supervisor + Send + Sync + 'static {
+    move || children.iter().fold(one_for_one(), |sup, child| sup.child(child.clone()))
+}
+
+/// A host and the modules that it is to run.
+#[derive(Clone)]
+pub struct HostBranch {
+    /// The host.
+    pub host: Host,
+    /// The sessions of the server.
+    pub sessions: Sessions,
+    /// All modules there are.
+    pub catalog: Catalog,
+    /// Those that are to run.
+    pub wanted: Arc<Wanted>,
+}
+
+impl HostBranch {
+    /// rest_for_one: a loader whose `modules_sup` fell has to start the modules again.
+    fn child_spec(&self) -> ChildSpec {
+        let branch = self.clone();
+        ChildSpec::supervisor(self.host.name.to_string(), move || {
+            let local = LocalArgs { host: Arc::clone(&branch.host.name), sessions: branch.sessions.clone() };
+            let loader = LoaderArgs {
+                host: branch.host.clone(),
+                catalog: branch.catalog,
+                wanted: Arc::clone(&branch.wanted),
+            };
+            Supervisor::new(Strategy::RestForOne)
+                .intensity(INTENSITY.0, INTENSITY.1)
+                .child(local_child_spec(local))
+                .child(
+                    // Each module has a small supervisor of its own below, `temporary`: one that is
+                    // given up does not touch the others.
+                    ChildSpec::supervisor("modules_sup", one_for_one).registered(modules_sup_name(&branch.host.name)),
+                )
+                .child(loader_child_spec(loader))
+        })
+    }
+}
