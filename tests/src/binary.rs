@@ -71,7 +71,7 @@ impl Binaries {
         if addresses.len() < 3 {
             return Err(format!("three addresses expected in {ready:?}"));
         }
-        Ok(Natterd { child, folder, addresses, roots: authority.roots(), natterctl: self.folder.join("natterctl") })
+        Ok(Natterd { child, folder, addresses, authority, natterctl: self.folder.join("natterctl") })
     }
 }
 
@@ -118,7 +118,7 @@ struct Natterd {
     child: Child,
     folder: TempDir,
     addresses: Vec<SocketAddr>,
-    roots: RootCertStore,
+    authority: Authority,
     natterctl: PathBuf,
 }
 
@@ -159,7 +159,11 @@ impl Server for Natterd {
     }
 
     fn roots(&self) -> RootCertStore {
-        self.roots.clone()
+        self.authority.roots()
+    }
+
+    fn authority_pem(&self) -> String {
+        self.authority.pem()
     }
 
     fn register<'a>(&'a self, account: &'a str, password: &'a str) -> BoxFuture<'a, Result<(), String>> {

@@ -411,9 +411,11 @@ impl Client {
         }
     }
 
-    /// Forgets everything that has arrived and was not heard.
+    /// Forgets everything that has arrived and was not heard, and all that was said.
     pub fn forget(&mut self) {
-        self.inbox.state.lock().queue.clear();
+        let mut state = self.inbox.state.lock();
+        state.queue.clear();
+        state.transcript.clear();
     }
 
     /// Whether the stream is over.

@@ -4,6 +4,7 @@
 //! no clock to turn, no admin to ask and no trace to read: scenarios that need them are skipped.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use rustls::RootCertStore;
 
+use crate::authority::roots_from_file;
 use crate::client::{Client, Login, open};
 use crate::dom::escape;
 use crate::stage::{Asked, Door, Failure, Server, Troupe, Unable};
@@ -24,14 +26,22 @@ pub struct External {
     starttls: SocketAddr,
     direct: SocketAddr,
     roots: RootCertStore,
+    authority_pem: String,
     accounts: Arc<Mutex<Vec<(String, String)>>>,
 }
 
 impl External {
-    /// A server with its three doors, in the order of [`Door`], trusted by `roots`.
-    pub fn new(doors: [SocketAddr; 3], roots: RootCertStore) -> External {
+    /// A server with its three doors, in the order of [`Door`], trusted for the authority in the PEM file.
+    ///
+    /// # Errors
+    ///
+    /// A sentence when the file cannot be read or holds no certificate.
+    pub fn new(doors: [SocketAddr; 3], authority: &Path) -> Result<External, String> {
         let [plain, starttls, direct] = doors;
-        External { plain, starttls, direct, roots, accounts: Arc::default() }
+        let say = |error: std::io::Error| format!("{}: {error}", authority.display());
+        let authority_pem = std::fs::read_to_string(authority).map_err(say)?;
+        let roots = roots_from_file(authority)?;
+        Ok(External { plain, starttls, direct, roots, authority_pem, accounts: Arc::default() })
     }
 
     async fn register(&self, account: &str, password: &str) -> Result<(), String> {
@@ -101,6 +111,10 @@ impl Server for External {
 
     fn roots(&self) -> RootCertStore {
         self.roots.clone()
+    }
+
+    fn authority_pem(&self) -> String {
+        self.authority_pem.clone()
     }
 
     fn register<'a>(&'a self, account: &'a str, password: &'a str) -> BoxFuture<'a, Result<(), String>> {

@@ -195,7 +195,7 @@ fn walk(parts: &[Piece], heard: &str, bindings: &mut Bindings) -> Result<bool, S
         }
         Piece::Hole(hole) => hole,
     };
-    if let Some(value) = bindings.get(hole).cloned() {
+    if let Some(value) = bindings.get(hole).cloned().or_else(|| repeated(hole)) {
         return match heard.strip_prefix(value.as_str()) {
             Some(rest) => walk(others, rest, bindings),
             None => Ok(false),

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use parking_lot::RwLock;
 
-use crate::authority::roots_from_file;
 use crate::external::External;
 use crate::play::End;
 use crate::stage::Troupe;
@@ -36,7 +35,7 @@ pub fn troupe() -> Result<Box<dyn Troupe>, String> {
         .and_then(|doors| doors.try_into().ok())
         .ok_or_else(|| format!("{SERVER_VARIABLE}={server:?} is not plain,starttls,direct"))?;
     let authority = std::env::var(AUTHORITY_VARIABLE).map_err(|_| format!("{AUTHORITY_VARIABLE} is not set"))?;
-    Ok(Box::new(External::new(doors, roots_from_file(Path::new(&authority))?)))
+    Ok(Box::new(External::new(doors, Path::new(&authority))?))
 }
 
 /// Runs one check on a runtime of its own.

@@ -57,6 +57,9 @@ pub trait Server: Send + Sync {
     /// The authority that signed the server's certificates.
     fn roots(&self) -> RootCertStore;
 
+    /// The same authority as PEM, for clients that read files.
+    fn authority_pem(&self) -> String;
+
     /// Creates an account.
     fn register<'a>(&'a self, account: &'a str, password: &'a str) -> BoxFuture<'a, Result<(), String>>;
 

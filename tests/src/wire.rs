@@ -43,15 +43,20 @@ impl fmt::Display for Broken {
 }
 
 /// How many remembered things a failure shows.
-const REMEMBERED: usize = 40;
+const REMEMBERED: usize = 30;
 /// How many bytes of each.
-const SHOWN: usize = 1500;
+const SHOWN: usize = 700;
 
 /// A transcript: the last things said on a connection.
 #[derive(Debug, Clone, Default)]
 pub struct Transcript(VecDeque<String>);
 
 impl Transcript {
+    /// Forgets what was said until now.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
     /// Remembers one thing said: `>` by us, `<` by the server.
     pub fn note(&mut self, direction: char, text: &str) {
         let mut shown: String = text.chars().take(SHOWN).collect();
