@@ -1,67 +1,19 @@
 //! Whole authentications against a real store (RFC 6120 §6, RFC 5802, RFC 4616).
 
+mod stage;
+
+use std::time::Duration;
+
 use auth::{
-    Auth, AuthOptions, Exchange, Password, RegisterError, SaslCondition, SaslFailure, Step,
-    decode_initial,
+    Auth, AuthOptions, Password, RegisterError, SaslCondition, SaslFailure, Step, decode_initial,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
-use otp::{Clock, ClockHand, SupPid, Supervisor, System};
 use proptest::prelude::*;
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
-use std::time::Duration;
+use stage::{Client, HOST, Stage, alice, jid, stage};
 use storage::Storage;
-use tempfile::TempDir;
-use xmpp::BareJid;
 
-const HOST: &str = "a.example";
 const SCRAM: [&str; 2] = ["SCRAM-SHA-256", "SCRAM-SHA-1"];
-
-struct Stage {
-    auth: Auth,
-    storage: Storage,
-    system: System,
-    hand: ClockHand,
-    processes: SupPid,
-    _folder: TempDir,
-}
-
-/// A server where alice has the password `pencil`.
-async fn stage() -> Stage {
-    let folder = tempfile::tempdir().unwrap();
-    let (clock, hand) = Clock::manual();
-    let system = System::new("auth", clock);
-    let storage = Storage::open(folder.path(), &system).unwrap();
-    let mut supervisor = Supervisor::new(otp::Strategy::OneForOne);
-    for child in storage.children() {
-        supervisor = supervisor.child(child);
-    }
-    let processes = supervisor.start(&system, "storage_sup").await.unwrap();
-    let options = AuthOptions {
-        iterations: 4096,
-        ..AuthOptions::default()
-    };
-    let auth = Auth::new(storage.clone(), &system, options);
-    auth.register(&alice(), "pencil".into()).await.unwrap();
-    Stage {
-        auth,
-        storage,
-        system,
-        hand,
-        processes,
-        _folder: folder,
-    }
-}
-
-fn jid(text: &str) -> BareJid {
-    BareJid::new(text).unwrap()
-}
-
-fn alice() -> BareJid {
-    jid("alice@a.example")
-}
 
 fn condition(step: &Step) -> Option<SaslCondition> {
     match step {
@@ -73,121 +25,6 @@ fn condition(step: &Step) -> Option<SaslCondition> {
 async fn plain(stage: &Stage, message: &str) -> Step {
     let mut exchange = stage.auth.start(HOST, "PLAIN", true).unwrap();
     exchange.begin(Some(message.as_bytes())).await
-}
-
-/// A client of SCRAM, written from the RFC and sharing no code with the server.
-struct Client {
-    mechanism: &'static str,
-    gs2_header: &'static str,
-    user: &'static str,
-    password: &'static str,
-}
-
-impl Client {
-    fn new(mechanism: &'static str, user: &'static str, password: &'static str) -> Client {
-        Client {
-            mechanism,
-            gs2_header: "n,,",
-            user,
-            password,
-        }
-    }
-
-    fn hmac(&self, key: &[u8], data: &[u8]) -> Vec<u8> {
-        if self.mechanism == "SCRAM-SHA-1" {
-            let mut mac = Hmac::<Sha1>::new_from_slice(key).unwrap();
-            mac.update(data);
-            mac.finalize().into_bytes().to_vec()
-        } else {
-            let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
-            mac.update(data);
-            mac.finalize().into_bytes().to_vec()
-        }
-    }
-
-    fn digest(&self, data: &[u8]) -> Vec<u8> {
-        if self.mechanism == "SCRAM-SHA-1" {
-            Sha1::digest(data).to_vec()
-        } else {
-            Sha256::digest(data).to_vec()
-        }
-    }
-
-    /// `Hi` of RFC 5802 §2.2, step by step.
-    fn salted(&self, salt: &[u8], iterations: u32) -> Vec<u8> {
-        let mut block = self.hmac(
-            self.password.as_bytes(),
-            &[salt, &1_u32.to_be_bytes()].concat(),
-        );
-        let mut result = block.clone();
-        for _ in 1..iterations {
-            block = self.hmac(self.password.as_bytes(), &block);
-            result
-                .iter_mut()
-                .zip(&block)
-                .for_each(|(sum, byte)| *sum ^= byte);
-        }
-        result
-    }
-
-    fn first(&self) -> String {
-        format!("{}n={},r=clientnonce", self.gs2_header, self.user)
-    }
-
-    async fn start(&self, stage: &Stage) -> (Exchange, Step) {
-        let mut exchange = stage.auth.start(HOST, self.mechanism, false).unwrap();
-        let step = exchange.begin(Some(self.first().as_bytes())).await;
-        (exchange, step)
-    }
-
-    /// The final message with its proof, and the signature the server must show.
-    fn last(&self, challenge: &str) -> (String, String) {
-        let mut fields = challenge.split(',');
-        let nonce = fields.next().unwrap().strip_prefix("r=").unwrap();
-        assert!(nonce.starts_with("clientnonce") && nonce.len() > "clientnonce".len() + 16);
-        let salt = STANDARD
-            .decode(fields.next().unwrap().strip_prefix("s=").unwrap())
-            .unwrap();
-        let iterations = fields
-            .next()
-            .unwrap()
-            .strip_prefix("i=")
-            .unwrap()
-            .parse()
-            .unwrap();
-        let salted = self.salted(&salt, iterations);
-        let without_proof = format!("c={},r={nonce}", STANDARD.encode(self.gs2_header));
-        let message = format!("n={},r=clientnonce,{challenge},{without_proof}", self.user);
-        let client_key = self.hmac(&salted, b"Client Key");
-        let signature = self.hmac(&self.digest(&client_key), message.as_bytes());
-        let proof: Vec<u8> = client_key
-            .iter()
-            .zip(signature)
-            .map(|(key, byte)| key ^ byte)
-            .collect();
-        let server = self.hmac(&self.hmac(&salted, b"Server Key"), message.as_bytes());
-        (
-            format!("{without_proof},p={}", STANDARD.encode(proof)),
-            format!("v={}", STANDARD.encode(server)),
-        )
-    }
-
-    async fn run(&self, stage: &Stage) -> Step {
-        let (mut exchange, step) = self.start(stage).await;
-        let Step::Challenge(challenge) = step else {
-            return step;
-        };
-        let (last, signature) = self.last(std::str::from_utf8(&challenge).unwrap());
-        let step = exchange.step(last.as_bytes()).await;
-        if let Step::Success { data, .. } = &step {
-            assert_eq!(
-                data.as_deref(),
-                Some(signature.as_bytes()),
-                "the server proves itself"
-            );
-        }
-        step
-    }
 }
 
 fn scram_success() -> impl Fn(&Step) -> bool {
