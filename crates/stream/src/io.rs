@@ -400,14 +400,15 @@ impl<P: Send + 'static> Io<P> {
     /// Writes and listens until something must be told or done outside a poll.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Woke> {
         self.shared.gate.waker.register(cx.waker());
-        if let Some(woke) = self.poll_orders() {
-            return Poll::Ready(woke);
-        }
         let wrote = self.poll_write(cx);
         for payload in std::mem::take(&mut self.left) {
             (self.written)(payload);
         }
         if let Poll::Ready(woke) = wrote {
+            return Poll::Ready(woke);
+        }
+        // After the writing, which an order may wait for.
+        if let Some(woke) = self.poll_orders() {
             return Poll::Ready(woke);
         }
         if let Poll::Ready(woke) = self.poll_timers(cx) {
@@ -448,9 +449,11 @@ impl<P: Send + 'static> Io<P> {
         }
     }
 
+    /// One frame more means nothing to a stream that flows.
     fn hear(&mut self, how: Hearing) {
-        if self.hearing != Hearing::Over {
-            self.hearing = how;
+        match (self.hearing, how) {
+            (Hearing::Over, _) | (Hearing::Flow, Hearing::One) => {}
+            _ => self.hearing = how,
         }
     }
 
@@ -485,10 +488,11 @@ impl<P: Send + 'static> Io<P> {
             while self.transport.pending() < BATCH
                 && outbox.begin_next(|item| self.transport.queue(item))
             {}
-            let flushed = if self.transport.pending() == 0 {
-                Poll::Ready(Ok(self.transport.sent()))
-            } else {
+            let writing = self.transport.pending() > 0;
+            let flushed = if writing {
                 self.transport.poll_flush(cx)
+            } else {
+                Poll::Ready(Ok(self.transport.sent()))
             };
             let sent = self.transport.sent();
             outbox.finish(sent - self.finished, &mut self.left);
@@ -510,7 +514,7 @@ impl<P: Send + 'static> Io<P> {
                     return Poll::Pending;
                 }
             }
-            if self.options.keep_alive.is_some() {
+            if writing && self.options.keep_alive.is_some() {
                 self.last_write = self.clock.now();
             }
             if self.transport.pending() == 0 && !outbox.is_waiting() {

@@ -49,6 +49,3 @@ pub use transport::{Inbound, Transport};
 // What a session needs of the levels below.
 pub use net::{ServerConfig, TlsInfo};
 pub use xml::{Element, Limits};
-// What a session needs of the levels below.
-pub use net::{ServerConfig, TlsInfo};
-pub use xml::{Element, Limits};

@@ -42,11 +42,12 @@ pub(crate) enum Closing {
 
 /// The queue's state, kept behind one lock.
 pub(crate) struct Outbox<P> {
+    // Dropped in this order, which is the order of the parcels.
+    /// Items the transport has framed and that have not left entirely.
+    leaving: VecDeque<Item<P>>,
     waiting: VecDeque<Item<P>>,
     /// Parcels that will not be written any more; the session's to drain.
     held: VecDeque<Item<P>>,
-    /// Items the transport has framed and that have not left entirely.
-    leaving: VecDeque<Item<P>>,
     bytes: usize,
     limit: usize,
     /// Orders for the IO task.
@@ -207,5 +208,86 @@ impl<P: Send + 'static> Outbox<P> {
                 Item::Plain(_) => None,
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use otp::DeadLetterBox;
+
+    fn outbox(limit: usize, sizes: &[usize]) -> (Outbox<usize>, DeadLetterBox<usize>) {
+        let (mut outbox, dead) = (Outbox::new(limit), DeadLetterBox::new());
+        for (number, size) in sizes.iter().enumerate() {
+            let parcel = Envelope::new(number, *size, &dead);
+            let taken = outbox.offer(parcel, Bytes::from(vec![b'x'; *size]));
+            assert!(taken.is_ok(), "parcel {number}");
+        }
+        (outbox, dead)
+    }
+
+    fn numbers(parcels: Vec<Envelope<usize>>) -> Vec<usize> {
+        parcels.into_iter().map(Envelope::take).collect()
+    }
+
+    #[test]
+    fn a_full_queue_hands_back_and_one_parcel_always_fits() {
+        let (mut outbox, dead) = outbox(10, &[25]);
+        let second = Envelope::new(1, 1, &dead);
+        let back = outbox
+            .offer(second, Bytes::from_static(b"y"))
+            .expect_err("full");
+        assert_eq!(back.take(), 1);
+        assert_eq!(outbox.bytes(), 25);
+        assert!(outbox.begin_next(|_| {}));
+        outbox.finish(1, &mut Vec::new());
+        assert_eq!(outbox.bytes(), 0);
+        assert!(dead.is_empty());
+    }
+
+    #[test]
+    fn what_left_is_taken_and_the_rest_drained_in_order() {
+        let (mut outbox, dead) = outbox(100, &[1, 2, 3, 4]);
+        for _ in 0..3 {
+            outbox.begin_next(|_| {});
+        }
+        let mut left = Vec::new();
+        outbox.finish(1, &mut left);
+        assert_eq!(left, [0]);
+        outbox.retract(1);
+        assert_eq!(outbox.bytes(), 9);
+        assert_eq!(numbers(outbox.drain()), [1, 2, 3]);
+        assert!(
+            !outbox.push(Outbound::Close),
+            "a drained queue takes nothing"
+        );
+        assert!(dead.is_empty());
+    }
+
+    #[test]
+    fn a_cut_says_goodbye_and_holds_the_rest_back() {
+        let (mut outbox, _dead) = outbox(100, &[1, 2, 3]);
+        outbox.begin_next(|_| {});
+        outbox.cut(None);
+        outbox.hold_back();
+        assert!(!outbox.is_said());
+        let mut framed = Vec::new();
+        while outbox.begin_next(|item| framed.push(format!("{item:?}"))) {}
+        assert_eq!(framed, ["Close"]);
+        outbox.finish(2, &mut Vec::new());
+        assert!(outbox.is_said());
+        assert_eq!(numbers(outbox.drain()), [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_queue_falls_into_the_box_in_order() {
+        let (mut outbox, dead) = outbox(100, &[1, 1, 1, 1]);
+        outbox.begin_next(|_| {});
+        outbox.begin_next(|_| {});
+        drop(outbox);
+        for number in 0..4 {
+            assert_eq!(dead.next().await.take(), number);
+        }
+        assert!(dead.is_empty());
     }
 }

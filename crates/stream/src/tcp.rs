@@ -347,3 +347,97 @@ fn gone() -> io::Error {
 fn new_reader(limits: Limits) -> RxmlReader {
     RxmlReader::new(limits).known(ns::KNOWN)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use std::future::poll_fn;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    const HEAD: &[u8] = b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' \
+        xmlns:stream='http://etherx.jabber.org/streams' to='a.example' version='1.0'>";
+
+    async fn heard(transport: &mut TcpTransport<DuplexStream>) -> String {
+        match poll_fn(|cx| transport.poll_recv(cx)).await {
+            Ok(Inbound::Open(header)) => format!("open {}", header.to.unwrap_or_default()),
+            Ok(Inbound::Element(element)) => element.name().to_owned(),
+            Ok(Inbound::Close) => "close".into(),
+            Ok(Inbound::Eof) => "eof".into(),
+            Err(fault) => fault.error().condition.to_string(),
+        }
+    }
+
+    #[tokio::test]
+    async fn frames_come_one_by_one_however_they_are_cut() {
+        let text = [HEAD, b"<a/> <b>x</b>\n<c/></stream:stream>"].concat();
+        for piece in [1, 2, 7, text.len()] {
+            let (mut ours, mut theirs) = memory(Framing::Client, Limits::BEFORE_LOGIN, 64);
+            let text = text.clone();
+            let talk = async move {
+                for piece in text.chunks(piece) {
+                    theirs.write_all(piece).await.expect("the reader reads");
+                }
+            };
+            let listen = async {
+                for expected in ["open a.example", "a", "b", "c", "close"] {
+                    assert_eq!(heard(&mut ours).await, expected);
+                }
+                assert_eq!(heard(&mut ours).await, "eof");
+            };
+            tokio::join!(talk, listen);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_restart_begins_right_behind_the_frame() {
+        let (mut ours, mut theirs) = memory(Framing::Client, Limits::BEFORE_LOGIN, 4096);
+        let text = [HEAD, b"<a/>", HEAD, b"<b/>"].concat();
+        theirs.write_all(&text).await.expect("it fits");
+        assert_eq!(heard(&mut ours).await, "open a.example");
+        assert_eq!(heard(&mut ours).await, "a");
+        ours.restart();
+        assert_eq!(heard(&mut ours).await, "open a.example");
+        assert_eq!(heard(&mut ours).await, "b");
+    }
+
+    #[tokio::test]
+    async fn sent_counts_whole_items_and_retract_takes_back_the_untouched() {
+        let (mut ours, mut theirs) = memory(Framing::Client, Limits::BEFORE_LOGIN, 5);
+        for item in ["1234", "5678", "9abc", "def0"] {
+            ours.queue(&Outbound::Element(Bytes::from(item)));
+        }
+        let sent = poll_fn(|cx| ours.poll_flush(cx))
+            .await
+            .expect("room for five");
+        assert_eq!((sent, ours.pending()), (1, 11));
+        assert_eq!(ours.retract(), 2, "the second has begun");
+        assert_eq!(ours.pending(), 3);
+        ours.queue(&Outbound::Close);
+        let mut read = vec![0; 24];
+        let write = async {
+            while ours.pending() > 0 {
+                poll_fn(|cx| ours.poll_flush(cx))
+                    .await
+                    .expect("the peer reads");
+            }
+        };
+        let (read_all, ()) = tokio::join!(theirs.read_exact(&mut read), write);
+        read_all.expect("24 bytes were written");
+        assert_eq!(read, b"12345678</stream:stream>");
+        assert_eq!((ours.sent(), ours.retract()), (3, 0));
+    }
+
+    #[tokio::test]
+    async fn an_idle_stream_holds_no_buffers() {
+        let (mut ours, mut theirs) = memory(Framing::Client, Limits::default(), 1 << 20);
+        let body = "x".repeat(100_000);
+        let text = [HEAD, format!("<a>{body}</a>").as_bytes()].concat();
+        theirs.write_all(&text).await.expect("it fits");
+        assert_eq!(heard(&mut ours).await, "open a.example");
+        assert_eq!(heard(&mut ours).await, "a");
+        ours.queue(&Outbound::Element(Bytes::from(body)));
+        poll_fn(|cx| ours.poll_flush(cx)).await.expect("it fits");
+        assert_eq!((ours.input.capacity(), ours.out.capacity()), (0, 0));
+    }
+}

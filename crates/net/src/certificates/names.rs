@@ -1,5 +1,7 @@
 //! Names in certificates and how they match (RFC 9525 §6.3).
 
+use idna::AsciiDenyList;
+
 /// Whether the name in a certificate covers `host`. Both are ASCII and lower case, without a final
 /// dot. A wildcard is a whole leftmost label and stands for exactly one.
 pub(super) fn matches(presented: &str, host: &str) -> bool {
@@ -16,13 +18,14 @@ pub(super) fn matches(presented: &str, host: &str) -> bool {
 pub(super) fn canonical(domain: &str) -> Option<String> {
     let domain = domain.strip_suffix('.').unwrap_or(domain);
     let wildcard = domain.strip_prefix("*.");
-    let ascii = idna::domain_to_ascii(wildcard.unwrap_or(domain)).ok()?;
+    let name = wildcard.unwrap_or(domain).as_bytes();
+    let ascii = idna::domain_to_ascii_cow(name, AsciiDenyList::URL).ok()?;
     if ascii.is_empty() {
         return None;
     }
     Some(match wildcard {
         Some(_) => format!("*.{ascii}"),
-        None => ascii,
+        None => ascii.into_owned(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Resource binding (RFC 6120 §7) and the legacy session (RFC 3921 §3, as `optional`).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -17,6 +18,11 @@ pub trait Binder: Send + Sync + 'static {
     ///
     /// The stanza error to answer; the stream goes on and may try again (§7.6.2, §7.7.2).
     fn bind(&self, request: BindRequest) -> BoxFuture<'_, Result<FullJid, StanzaError>>;
+
+    /// The address of the peer, where the transport has one. Default: none.
+    fn peer(&self) -> Option<SocketAddr> {
+        None
+    }
 }
 
 /// What is to be bound.

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -141,6 +142,11 @@ impl State {
             binder,
             slots: Vec::new(),
         }
+    }
+
+    /// The address of the peer, where the transport has one.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.binder.peer()
     }
 
     /// This stream's value of type `T`, made on first use. A negotiable keeps here what it must

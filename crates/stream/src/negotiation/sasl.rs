@@ -162,14 +162,14 @@ impl Sasl {
             // All mechanisms here let the client speak first: an empty challenge asks for it.
             return Outcome::answer(format!("<challenge xmlns='{}'/>", ns::SASL));
         }
-        step(state, &initial).await
+        step(state, initial).await
     }
 
     async fn respond(&self, state: &mut State, element: &Element) -> Outcome {
         if state.slot::<Login>().exchange.is_none() {
             return failed(state, SaslCondition::MalformedRequest.into());
         }
-        step(state, &element.text()).await
+        step(state, element.text()).await
     }
 }
 
