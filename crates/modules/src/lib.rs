@@ -1,1 +1,58 @@
-//! `modules`.
+//! The services of a host, one file each. Modules never name one another: they meet in [`hooks`].
+
+mod access;
+pub mod hooks;
+
+mod mod_disco;
+mod mod_echo;
+mod mod_ping;
+mod mod_time;
+mod mod_version;
+
+use gen_mod::{ModuleKind, kind};
+
+/// All modules of this build. One line each, alphabetical.
+pub static ALL: &[ModuleKind] = &[
+    kind::<mod_disco::ModDisco>(),
+    kind::<mod_echo::ModEcho>(),
+    kind::<mod_ping::ModPing>(),
+    kind::<mod_time::ModTime>(),
+    kind::<mod_version::ModVersion>(),
+];
+
+/// The modules that every host runs unless its configuration says otherwise. In-band registration is
+/// among them only where nothing is configured; whoever reads the configuration decides that.
+pub static STANDARD: &[&str] = &["mod_disco", "mod_ping", "mod_time", "mod_version"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_are_listed_once_and_in_order() {
+        let names: Vec<&str> = ALL.iter().map(|kind| kind.name).collect();
+        assert!(names.windows(2).all(|pair| pair[0] < pair[1]), "{names:?}");
+    }
+
+    #[test]
+    fn the_standard_set_exists_and_needs_nothing_outside_itself() {
+        for name in STANDARD {
+            let kind = ALL.iter().find(|kind| kind.name == *name).expect(name);
+            let hard = kind.depends.iter().filter(|depends| depends.hard);
+            assert!(
+                hard.into_iter()
+                    .all(|depends| STANDARD.contains(&depends.module)),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_option_has_a_sentence() {
+        for kind in ALL {
+            for option in (kind.options)() {
+                assert!(!option.doc.is_empty(), "{} {}", kind.name, option.key);
+            }
+        }
+    }
+}
