@@ -10,6 +10,18 @@ use crate::Answer;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OfflineId(pub(crate) i64);
 
+impl OfflineId {
+    /// The place as a number, for those who know nothing of the store.
+    pub fn place(self) -> i64 {
+        self.0
+    }
+
+    /// The id at a place that [`OfflineId::place`] gave.
+    pub fn at_place(place: i64) -> OfflineId {
+        OfflineId(place)
+    }
+}
+
 /// A message to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfflineMessage {
