@@ -282,6 +282,16 @@ pub struct WentOffline {
 hook!(WentOffline, "unset_presence", by "c2s; sm for a session that fell", in "its runner", carries "who left and how",
     "stop or drop: later handlers are skipped", Continue, true, |h| h.account.domain().as_str());
 
+/// Event `remove_user`: an account is about to be removed with all it owns.
+#[derive(Clone, Debug)]
+pub struct RemoveUser {
+    /// The account; it still exists.
+    pub account: BareJid,
+}
+
+hook!(RemoveUser, "remove_user", by "whoever removes an account", in "its runner", carries "the account",
+    "stop or drop: later handlers are skipped", Continue, true, |h| h.account.domain().as_str());
+
 /// Fold `c2s_post_auth_features`: what a stream offers once its client is authenticated.
 #[derive(Clone, Debug)]
 pub struct PostAuthFeatures {
@@ -339,6 +349,7 @@ pub const HOOKS: &[HookInfo] = &[
     RosterInSubscription::INFO,
     SelfPresence::INFO,
     WentOffline::INFO,
+    RemoveUser::INFO,
     PostAuthFeatures::INFO,
     PreAuthFeatures::INFO,
     UnauthenticatedPacket::INFO,
