@@ -240,3 +240,51 @@ fn prepare(socket: &TcpStream, limits: &ListenerLimits) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(limits.unacknowledged))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shortages_are_waited_out_and_lost_peers_are_not() {
+        #[cfg(target_os = "linux")]
+        for (name, code) in [
+            ("EMFILE", 24),
+            ("ENFILE", 23),
+            ("ENOBUFS", 105),
+            ("ENOMEM", 12),
+        ] {
+            assert!(is_shortage(&io::Error::from_raw_os_error(code)), "{name}");
+        }
+        for kind in [io::ErrorKind::ConnectionAborted, io::ErrorKind::Interrupted] {
+            assert!(!is_shortage(&kind.into()), "{kind}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_pause_is_on_the_clock() {
+        let (clock, hand) = Clock::manual();
+        let bound = Bound::bind(([127, 0, 0, 1], 0).into(), 1).expect("a port");
+        struct Nobody;
+        impl Accept for Nobody {
+            fn accepted(&self, _: TcpStream, _: PeerAddr) -> BoxFuture<'static, ()> {
+                Box::pin(std::future::ready(()))
+            }
+        }
+        let accepting = Accepting {
+            listener: bound.open().expect("a socket"),
+            on: Arc::new(Nobody),
+            limits: ListenerLimits::default(),
+            clock,
+        };
+        // A peer that left costs no pause.
+        accepting
+            .bear(&io::ErrorKind::ConnectionAborted.into())
+            .await;
+        let pause = tokio::spawn(accepting.bear(&io::Error::from_raw_os_error(24)));
+        hand.advance(Duration::from_millis(199)).await;
+        assert!(!pause.is_finished());
+        hand.advance(Duration::from_millis(2)).await;
+        pause.await.expect("it ends");
+    }
+}

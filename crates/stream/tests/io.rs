@@ -319,3 +319,58 @@ async fn a_session_that_is_gone_ends_its_task() {
         .expect("read");
     server.task.await.expect("the task ends by itself");
 }
+
+/// A process that owns an IO task and does nothing with it.
+struct Owner {
+    _io: stream::IoHandle<u64>,
+}
+
+impl otp::GenServer for Owner {
+    const KIND: &'static str = "owner";
+    type Args = (tokio::io::DuplexStream, DeadLetterBox<u64>);
+    type Call = ();
+    type Reply = ();
+    type Cast = ();
+    type Info = IoEvent;
+
+    async fn init((socket, dead): Self::Args, ctx: &mut otp::Ctx<Self>) -> otp::Init<Self> {
+        let pid = ctx.pid().clone();
+        let transport = stream::TcpTransport::new(socket, Framing::Client, Limits::default());
+        let tell = move |event| pid.info(event).map_err(|_| ());
+        let options = IoOptions::default();
+        let io = stream::Io::attach(ctx, transport, options, tell, |_written| {});
+        for number in 0..100 {
+            let (envelope, bytes) = parcel(number, &dead);
+            assert!(io.offer(envelope, bytes).is_ok());
+        }
+        otp::Init::Ok(Owner { _io: io })
+    }
+}
+
+#[tokio::test]
+async fn a_killed_process_takes_its_task_along_and_loses_no_parcel() {
+    let system = otp::System::new("test", Clock::real());
+    let sup = otp::Supervisor::simple_one_for_one::<Owner>(
+        otp::Restart::Temporary,
+        otp::Shutdown::BrutalKill,
+    );
+    let sup = sup.start(&system, "owners").await.expect("starts");
+    let dead = DeadLetterBox::new();
+    // Room for two parcels of ten bytes and a half.
+    let (socket, mut peer) = tokio::io::duplex(25);
+    let owner = sup
+        .start_one::<Owner>((socket, dead.clone()))
+        .await
+        .expect("starts");
+    // Once the first bytes are here, the buffer is full and the task waits.
+    let first = read_until(&mut peer, "<m n='0'/>").await;
+    owner.kill();
+    let read = first + &read_all(&mut peer).await;
+    let mut all = numbers_in(&read);
+    while all.len() < 100 {
+        all.push(dead.next().await.take());
+    }
+    assert_eq!(all, (0..100).collect::<Vec<_>>());
+    assert!(dead.is_empty());
+    sup.stop().await;
+}

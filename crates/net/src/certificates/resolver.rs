@@ -1,5 +1,6 @@
 //! The set of certificates in service, and the choice among them during a handshake.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,8 +15,10 @@ use super::names;
 pub(super) struct Set(Vec<Loaded>);
 
 impl Set {
-    /// A set in which the certificate of the first covered domain is the default.
+    /// A set in which the certificate of the first covered domain is the default. Of several for one
+    /// name the one that lasts longest is shown, so that a renewed one in another file takes over.
     pub(super) fn new(mut loaded: Vec<Loaded>, domains: &[String]) -> Set {
+        loaded.sort_by_key(|loaded| Reverse(loaded.expires));
         let default = domains
             .iter()
             .find_map(|domain| loaded.iter().position(|loaded| loaded.covers(domain)));
