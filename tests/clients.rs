@@ -153,13 +153,14 @@ fn in_a_process_that_trusts() {
         let place = DnsConfig::Addr { addr: door };
         let connector = StartTlsServerConnector::from(place);
         // The client itself would try again for ever; this says at once why it cannot.
-        let entered = connector.connect(&alice()?, ns::JABBER_CLIENT, Timeouts::default());
+        let account = alice()?;
+        let entered = connector.connect(&account, ns::JABBER_CLIENT, Timeouts::default());
         match within(entered).await.map_err(|_| "no TLS in time".to_owned())? {
             Ok(_) => {}
             Err(error) => return Err(format!("tokio-xmpp: {error}")),
         }
         let password = password_of("alice");
-        let mut theirs = tokio_xmpp::Client::new_with_connector(alice()?, password, connector, Timeouts::default());
+        let mut theirs = tokio_xmpp::Client::new_with_connector(account, password, connector, Timeouts::default());
         loop {
             match within(theirs.next()).await.map_err(|_| "no login in time".to_owned())? {
                 Some(Event::Online { .. }) => return Ok(()),

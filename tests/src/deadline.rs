@@ -40,6 +40,23 @@ pub async fn until<T>(mut seen: impl AsyncFnMut() -> Option<T>) -> Result<T, Ove
     .await
 }
 
+/// As [`until`], where looking does not wait.
+///
+/// # Errors
+///
+/// [`Overdue`] when nothing was seen within [`DEADLINE`].
+pub async fn until_seen<T>(mut seen: impl FnMut() -> Option<T>) -> Result<T, Overdue> {
+    within(async {
+        loop {
+            if let Some(found) = seen() {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+}
+
 /// Measures how long something took in real time: for claims such as "within a second".
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(Instant);

@@ -130,8 +130,10 @@ impl Stage<'_> {
                 client.forget();
             }
         }
-        // What the entrance left in the trace is no part of the play.
-        let _ = self.server.trace();
+        if script.acts.iter().any(|at| matches!(at.what, Act::TraceShows(_))) {
+            // What the entrance left in the trace is no part of the play.
+            self.server.trace().map_err(Stop::from)?;
+        }
         Ok(())
     }
 
