@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use config::{Described, Options, Overrides};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use gen_mod::{Catalog, Modules};
+use gen_mod::{Catalog, ModuleKind, Modules};
 use net::Certificates;
 use node::{Configured, Keep, Node, Steering};
 use parking_lot::Mutex;
@@ -101,10 +101,7 @@ impl Steering for Steer {
                 }
             }
         }
-        if origin {
-            return config::effective_table(&shown);
-        }
-        shown.iter().map(|value| format!("{} = {}\n", value.path, value.value)).collect()
+        config::effective_table(&shown, origin)
     }
 
     fn described(&self) -> Vec<Described> {
@@ -129,7 +126,7 @@ impl Steering for Steer {
                         let words = match (was.enabled, is.enabled) {
                             (false, true) => modules.start(kind.name, is.section).await.map(|()| "started"),
                             (true, false) => modules.stop(kind.name).await.map(|()| "stopped"),
-                            (true, true) if said(&was) != said(&is) => {
+                            (true, true) if said(&was, kind) != said(&is, kind) => {
                                 modules.reload(kind.name, is.section).await.map(|()| "options changed")
                             }
                             _ => continue,
@@ -154,10 +151,10 @@ fn flag(value: bool) -> config::Raw {
     config::Raw::made(config::Node::Bool(value))
 }
 
-/// What is said of a module, as text that differs when it differs.
-fn said(module: &Configured) -> String {
-    let entries = module.section.entries().iter();
-    entries.map(|entry| format!("{}={:?};", entry.key, entry.value.node)).collect()
+/// What holds for a module, without where it was said.
+fn said(module: &Configured, kind: &ModuleKind) -> Vec<(String, String)> {
+    let shown = config::effective(&module.section, (kind.options)());
+    shown.into_iter().map(|value| (value.path, value.value)).collect()
 }
 
 /// Differences that only a restart of the node brings in.
