@@ -28,5 +28,5 @@ pub use crate::stanza::{
     StanzaType, Target,
 };
 pub use crate::stream_error::{StreamCondition, StreamError};
-pub use xml::Child;
+pub use xml::{Child, escape_text, push_attr};
 pub use xso::{AsXml, FromXml};
