@@ -4,6 +4,7 @@
 //! Source: RFC 6120 §8.2.3 (each get or set is answered exactly once).
 
 use std::collections::HashMap;
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,9 +53,37 @@ pub struct Iq {
     pub stanza: Stanza,
     /// What is known of it.
     pub meta: Meta,
+    after: After,
+}
+
+/// What is done once a request's answer is on its way, or once it is clear that none will be.
+#[derive(Clone, Default)]
+struct After(Arc<Steps>);
+
+#[derive(Default)]
+struct Steps(Mutex<Vec<Box<dyn FnOnce() + Send>>>);
+
+impl Drop for Steps {
+    fn drop(&mut self) {
+        for step in std::mem::take(self.0.get_mut()) {
+            step();
+        }
+    }
+}
+
+impl fmt::Debug for After {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "After({})", self.0.0.lock().len())
+    }
 }
 
 impl Iq {
+    /// Does `then` behind the answer, in the process that routes it: what the asker must hear only
+    /// after its result, such as the end of its session. Done also when the answer cannot be sent.
+    pub fn after_answer(&self, then: impl FnOnce() + Send + 'static) {
+        self.after.0.0.lock().push(Box::new(then));
+    }
+
     /// The payload's element.
     ///
     /// # Panics
@@ -202,7 +231,9 @@ impl Router {
                 kind,
                 stanza: packet.stanza.clone(),
                 meta: packet.meta.clone(),
+                after: After::default(),
             };
+            let after = iq.after.clone();
             let answer = router.run_handler(&handler, iq, &owner).await;
             step!(packet.meta, "iq answer", result = answer.is_ok());
             let (reply, outcome) = match answer {
@@ -213,6 +244,8 @@ impl Router {
                 router.route(router.answer(reply, &packet.meta)).await;
             }
             packet.receipt.resolve(outcome);
+            // The last that holds them: they run now.
+            drop(after);
         })
     }
 
