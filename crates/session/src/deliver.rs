@@ -215,8 +215,8 @@ async fn probe(sessions: &Sessions, account: BareJid, full: Option<FullJid>, pac
         };
         match sessions.router.fold_wait(fold).await {
             Folded::Done(fold) | Folded::Stopped(fold) => fold.subscribed.from,
-            Folded::Dropped => false,
-            Folded::Denied => return packet.drop_by_rule(),
+            // Who cannot tell must not say `unsubscribed`: the asker would believe it.
+            Folded::Dropped | Folded::Denied => return packet.drop_by_rule(),
         }
     };
     let mut answers = Vec::new();

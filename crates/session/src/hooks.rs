@@ -194,7 +194,7 @@ pub struct RosterGetJidInfo {
 }
 
 hook!(RosterGetJidInfo, "roster_get_jid_info", by "sm (probes), c2s (directed presence)", in "its runner",
-    carries "the subscription", "stop: later handlers are skipped; drop: none", Deny, true,
+    carries "the subscription", "stop: later handlers are skipped; drop: cannot be told", Deny, true,
     |h| h.account.domain().as_str());
 
 /// Fold `roster_out_subscription`: a client asks for, grants, ends or refuses a subscription.
