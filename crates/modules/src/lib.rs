@@ -6,6 +6,7 @@ pub mod hooks;
 mod mod_disco;
 mod mod_echo;
 mod mod_ping;
+mod mod_roster;
 mod mod_time;
 mod mod_version;
 
@@ -16,13 +17,20 @@ pub static ALL: &[ModuleKind] = &[
     kind::<mod_disco::ModDisco>(),
     kind::<mod_echo::ModEcho>(),
     kind::<mod_ping::ModPing>(),
+    kind::<mod_roster::ModRoster>(),
     kind::<mod_time::ModTime>(),
     kind::<mod_version::ModVersion>(),
 ];
 
 /// The modules that every host runs unless its configuration says otherwise. In-band registration is
 /// among them only where nothing is configured; whoever reads the configuration decides that.
-pub static STANDARD: &[&str] = &["mod_disco", "mod_ping", "mod_time", "mod_version"];
+pub static STANDARD: &[&str] = &[
+    "mod_disco",
+    "mod_ping",
+    "mod_roster",
+    "mod_time",
+    "mod_version",
+];
 
 #[cfg(test)]
 mod tests {
