@@ -5,8 +5,11 @@ pub mod hooks;
 
 mod mod_disco;
 mod mod_echo;
+mod mod_offline;
 mod mod_ping;
+mod mod_register;
 mod mod_roster;
+mod mod_service_log;
 mod mod_time;
 mod mod_version;
 
@@ -16,17 +19,22 @@ use gen_mod::{ModuleKind, kind};
 pub static ALL: &[ModuleKind] = &[
     kind::<mod_disco::ModDisco>(),
     kind::<mod_echo::ModEcho>(),
+    kind::<mod_offline::ModOffline>(),
     kind::<mod_ping::ModPing>(),
+    kind::<mod_register::ModRegister>(),
     kind::<mod_roster::ModRoster>(),
+    kind::<mod_service_log::ModServiceLog>(),
     kind::<mod_time::ModTime>(),
     kind::<mod_version::ModVersion>(),
 ];
 
-/// The modules that every host runs unless its configuration says otherwise. In-band registration is
-/// among them only where nothing is configured; whoever reads the configuration decides that.
+/// The modules that every host runs unless its configuration says otherwise. `mod_register` is for
+/// servers without a configuration: whoever reads one leaves it out unless it is asked for.
 pub static STANDARD: &[&str] = &[
     "mod_disco",
+    "mod_offline",
     "mod_ping",
+    "mod_register",
     "mod_roster",
     "mod_time",
     "mod_version",
