@@ -22,6 +22,7 @@ fn status(node: &Node) -> Command {
             let uptime = node.system.clock().now() - node.started;
             Ok(Value::Record(vec![
                 ("status".into(), "running".into()),
+                ("pid".into(), count(std::process::id().into())),
                 ("version".into(), node.version.into()),
                 ("uptime_seconds".into(), count(uptime.as_secs())),
                 ("hosts".into(), Value::List(node.hosts.keys().map(|h| h.as_str().into()).collect())),
@@ -30,7 +31,7 @@ fn status(node: &Node) -> Command {
             ]))
         }
     })
-    .returns("version, uptime in seconds, hosts, sessions, processes")
+    .returns("pid, version, uptime in seconds, hosts, sessions, processes")
 }
 
 fn stop(node: &Node) -> Command {
