@@ -145,7 +145,7 @@ pub struct StanzaError {
     /// Address that `gone` or `redirect` points to (§8.3.3.5, §8.3.3.14).
     pub address: Option<String>,
     /// An application's own condition.
-    pub extra: Option<Fragment>,
+    pub extra: Option<Box<Fragment>>,
 }
 
 impl From<Condition> for StanzaError {
@@ -179,7 +179,7 @@ impl StanzaError {
     /// Adds an application's own condition.
     #[must_use]
     pub fn with_extra(mut self, extra: Fragment) -> StanzaError {
-        self.extra = Some(extra);
+        self.extra = Some(Box::new(extra));
         self
     }
 
@@ -255,7 +255,7 @@ mod tests {
     fn text_address_and_extra_are_written_in_order() {
         let mut error = Condition::Gone.text("moved <away>");
         error.address = Some("xmpp:new@example.org".into());
-        error.extra = Some(Fragment::from("<why xmlns='urn:x'/>"));
+        error.extra = Some(Box::new(Fragment::from("<why xmlns='urn:x'/>")));
         assert_eq!(
             error.to_fragment().as_str(),
             "<error type=\"cancel\">\
