@@ -1,0 +1,5 @@
+//! Modules on a running host, without sockets: how they come, go and fall, and what each answers.
+
+mod hot_add;
+mod rig;
+mod services;
