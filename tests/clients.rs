@@ -10,8 +10,8 @@ use tests::run::{on_a_runtime, troupe};
 use tests::stage::{Door, Failure, Server};
 use tokio_xmpp::connect::{DnsConfig, ServerConnector, StartTlsServerConnector};
 use tokio_xmpp::jid::Jid;
-use tokio_xmpp::parsers::ns;
 use tokio_xmpp::parsers::message::{Lang, Message, MessageType};
+use tokio_xmpp::parsers::ns;
 use tokio_xmpp::parsers::presence::Presence;
 use tokio_xmpp::xmlstream::Timeouts;
 use tokio_xmpp::{Event, Stanza};
@@ -28,17 +28,29 @@ async fn converse(server: &dyn Server, mut theirs: tokio_xmpp::Client) -> Result
         }
     }
     let say = |error: std::io::Error| error.to_string();
-    theirs.send_stanza(Presence::available().into()).await.map_err(say)?;
-    let mut ours = Client::connect(server, &Login::new("bob", "localhost", "ours")).await.map_err(|broken| broken.to_string())?;
-    let to: Jid = ours.jid().parse().map_err(|_| "our own address is no address")?;
+    theirs
+        .send_stanza(Presence::available().into())
+        .await
+        .map_err(say)?;
+    let mut ours = Client::connect(server, &Login::new("bob", "localhost", "ours"))
+        .await
+        .map_err(|broken| broken.to_string())?;
+    let to: Jid = ours
+        .jid()
+        .parse()
+        .map_err(|_| "our own address is no address")?;
     let mut message = Message::new(Some(to));
     message.type_ = MessageType::Chat;
-    message.bodies.insert(Lang::default(), "hello from tokio-xmpp".into());
+    message
+        .bodies
+        .insert(Lang::default(), "hello from tokio-xmpp".into());
     theirs.send_stanza(message.into()).await.map_err(say)?;
     let from = loop {
         match ours.hear().await.map_err(|broken| broken.to_string())? {
             Heard::Element(element) if element.name == "message" => {
-                let body = element.child("jabber:client", "body").map(tests::dom::Element::text);
+                let body = element
+                    .child("jabber:client", "body")
+                    .map(tests::dom::Element::text);
                 if body.as_deref() != Some("hello from tokio-xmpp") {
                     return Err(format!("not what was said: {element}"));
                 }
@@ -49,7 +61,9 @@ async fn converse(server: &dyn Server, mut theirs: tokio_xmpp::Client) -> Result
         }
     };
     let answer = format!("<message to='{from}' type='chat'><body>hello back</body></message>");
-    ours.send(&answer).await.map_err(|broken| broken.to_string())?;
+    ours.send(&answer)
+        .await
+        .map_err(|broken| broken.to_string())?;
     loop {
         match within(theirs.next()).await.map_err(overdue)? {
             Some(Event::Stanza(Stanza::Message(message))) => {
@@ -72,14 +86,18 @@ async fn start() -> Result<Option<Box<dyn Server>>, String> {
         Err(Failure::Unable(_)) => return Ok(None),
     };
     for user in ["alice", "bob"] {
-        server.register(&format!("{user}@localhost"), &password_of(user)).await?;
+        server
+            .register(&format!("{user}@localhost"), &password_of(user))
+            .await?;
     }
     Ok(Some(server))
 }
 
 /// The account tokio-xmpp uses.
 fn alice() -> Result<Jid, String> {
-    "alice@localhost/theirs".parse().map_err(|_| "an address".to_owned())
+    "alice@localhost/theirs"
+        .parse()
+        .map_err(|_| "an address".to_owned())
 }
 
 #[test]
@@ -88,8 +106,15 @@ fn tokio_xmpp_chats_over_tcp() {
         let Some(server) = start().await? else {
             return Ok(());
         };
-        let place = DnsConfig::Addr { addr: server.address(Door::Plain).to_string() };
-        let theirs = tokio_xmpp::Client::new_plaintext(alice()?, password_of("alice"), place, Default::default());
+        let place = DnsConfig::Addr {
+            addr: server.address(Door::Plain).to_string(),
+        };
+        let theirs = tokio_xmpp::Client::new_plaintext(
+            alice()?,
+            password_of("alice"),
+            place,
+            Default::default(),
+        );
         let outcome = converse(server.as_ref(), theirs).await;
         server.stop().await;
         outcome
@@ -112,13 +137,18 @@ fn tokio_xmpp_verifies_the_certificate() {
             return Ok(());
         };
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let (right, wrong) = (folder.path().join("right.pem"), folder.path().join("wrong.pem"));
-        let write = |path: &PathBuf, pem: &str| std::fs::write(path, pem).map_err(|error| error.to_string());
+        let (right, wrong) = (
+            folder.path().join("right.pem"),
+            folder.path().join("wrong.pem"),
+        );
+        let write = |path: &PathBuf, pem: &str| {
+            std::fs::write(path, pem).map_err(|error| error.to_string())
+        };
         write(&right, &server.authority_pem())?;
         write(&wrong, &tests::authority::Authority::new()?.pem())?;
         let door = server.address(Door::StartTls).to_string();
-        let outcome = run_trusting(&right, &door)
-            .and_then(|()| match run_trusting(&wrong, &door) {
+        let outcome =
+            run_trusting(&right, &door).and_then(|()| match run_trusting(&wrong, &door) {
                 Ok(()) => Err("a wrong authority was accepted".to_owned()),
                 Err(_) => Ok(()),
             });
@@ -155,14 +185,25 @@ fn in_a_process_that_trusts() {
         // The client itself would try again for ever; this says at once why it cannot.
         let account = alice()?;
         let entered = connector.connect(&account, ns::JABBER_CLIENT, Timeouts::default());
-        match within(entered).await.map_err(|_| "no TLS in time".to_owned())? {
+        match within(entered)
+            .await
+            .map_err(|_| "no TLS in time".to_owned())?
+        {
             Ok(_) => {}
             Err(error) => return Err(format!("tokio-xmpp: {error}")),
         }
         let password = password_of("alice");
-        let mut theirs = tokio_xmpp::Client::new_with_connector(account, password, connector, Timeouts::default());
+        let mut theirs = tokio_xmpp::Client::new_with_connector(
+            account,
+            password,
+            connector,
+            Timeouts::default(),
+        );
         loop {
-            match within(theirs.next()).await.map_err(|_| "no login in time".to_owned())? {
+            match within(theirs.next())
+                .await
+                .map_err(|_| "no login in time".to_owned())?
+            {
                 Some(Event::Online { .. }) => return Ok(()),
                 Some(Event::Disconnected(error)) => return Err(format!("tokio-xmpp: {error}")),
                 Some(Event::Stanza(_)) => {}

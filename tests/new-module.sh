@@ -32,16 +32,15 @@ mkdir -p "$(dirname "$scenario")"
 fill tests/templates/module.rs.in >"$file"
 fill tests/templates/scenario.txt.in >"$scenario"
 
-# The list: one `pub mod` line and one entry of `modules![…]`, each in the place the alphabet gives it.
+# The list: one `mod` line and one line of ALL, each in the place the alphabet gives it.
 awk -v name="$name" -v type="$type" '
-    function entry(text) { return "    " name "::" type "," }
-    !declared && /^(pub )?mod mod_/ && $0 > ("pub mod " name ";") && /^pub mod/ { print "pub mod " name ";"; declared = 1 }
-    !declared && was_mod && !/^(pub )?mod mod_/ { print "pub mod " name ";"; declared = 1 }
-    !listed && in_list && /^[ \t]*mod_/ { line = $0; sub(/^[ \t]*/, "", line); if (line > name) { print entry(); listed = 1 } }
-    !listed && in_list && /^[ \t]*[])}]/ { print entry(); listed = 1 }
-    { print }
-    { was_mod = /^(pub )?mod mod_/ }
-    /modules! *[[({]/ { in_list = 1 }
+    function declare() { print "mod " name ";"; declared = 1 }
+    function list() { print "    kind::<" name "::" type ">(),"; listed = 1 }
+    !declared && /^mod mod_/ && $2 > (name ";") { declare() }
+    !declared && was_mod && !/^mod mod_/ { declare() }
+    !listed && /^ *kind::<mod_/ { split($0, part, /[<:]+/); if (part[2] > name) list() }
+    !listed && was_kind && !/^ *kind::</ { list() }
+    { print; was_mod = /^mod mod_/; was_kind = /^ *kind::</ }
     END { if (!declared || !listed) exit 3 }
 ' "$list" >"$list.new" || {
     rm -f "$list.new" "$file" "$scenario"
@@ -50,14 +49,17 @@ awk -v name="$name" -v type="$type" '
 }
 mv "$list.new" "$list"
 
-# The changelog: under the first "Added".
+# The changelog: the last line of the first "Added".
 awk -v name="$name" '
+    function add() { print "- `" name "`: what an operator gains by it."; done = 1 }
+    !done && was_entry && in_added && !/^[-] / && !/^ / { add() }
     { print }
-    !done && /^#+ +[Aa]dded/ { print ""; print "- `" name "`: what an operator gains by it."; getline; if ($0 != "") print; done = 1 }
-    END { if (!done) exit 3 }
+    /^#+ +Added/ { in_added = 1 }
+    { was_entry = /^[-] / || (was_entry && /^ /) }
+    END { if (!done && in_added && was_entry) add(); if (!done) exit 3 }
 ' CHANGELOG.md >CHANGELOG.md.new || {
     rm -f CHANGELOG.md.new
-    echo "new-module: CHANGELOG.md has no heading \"Added\"; add the line yourself" >&2
+    echo "new-module: CHANGELOG.md has no entries under \"Added\"; add the line yourself" >&2
     exit 1
 }
 mv CHANGELOG.md.new CHANGELOG.md

@@ -25,7 +25,9 @@ fn main() -> ExitCode {
         .map(|(file, text)| {
             let script = read(&format!("tests/scenarios/{file}"), &text);
             let needs_trace = |at: &At<Act>| matches!(at.what, Act::TraceShows(_));
-            let alone = script.as_ref().is_ok_and(|script| script.acts.iter().any(needs_trace));
+            let alone = script
+                .as_ref()
+                .is_ok_and(|script| script.acts.iter().any(needs_trace));
             let troupe = Arc::clone(&troupe);
             trial(file.trim_end_matches(".txt"), alone, move || {
                 let script = script.map_err(|misread| misread.to_string())?;

@@ -18,8 +18,16 @@ enum Table {
 /// The tables, with how many cells RFC 6121 gives each: one left out would be a hole nobody sees.
 const TABLES: [(&str, Table, usize); 3] = [
     ("delivery", Table::Delivery, 55),
-    ("subscription_outbound", Table::Subscription(Direction::Outbound), 36),
-    ("subscription_inbound", Table::Subscription(Direction::Inbound), 36),
+    (
+        "subscription_outbound",
+        Table::Subscription(Direction::Outbound),
+        36,
+    ),
+    (
+        "subscription_inbound",
+        Table::Subscription(Direction::Inbound),
+        36,
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -27,7 +35,11 @@ fn main() -> ExitCode {
         let troupe: Arc<dyn Troupe> = Arc::from(troupe);
         let mut trials = Vec::new();
         for (name, table, count) in TABLES {
-            trials.extend(cells(name, count)?.into_iter().map(|cell| check(name, table, cell, &troupe)));
+            trials.extend(
+                cells(name, count)?
+                    .into_iter()
+                    .map(|cell| check(name, table, cell, &troupe)),
+            );
         }
         Ok((troupe.at_once(), trials))
     });
@@ -42,11 +54,15 @@ fn main() -> ExitCode {
 
 fn cells(name: &str, count: usize) -> Result<Vec<Cell>, String> {
     let path = here().join("tables").join(format!("{name}.txt"));
-    let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let text =
+        std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let cells = read(&format!("tests/tables/{name}.txt"), &text)?;
     match cells.len() == count {
         true => Ok(cells),
-        false => Err(format!("tests/tables/{name}.txt: {count} cells expected, {} found", cells.len())),
+        false => Err(format!(
+            "tests/tables/{name}.txt: {count} cells expected, {} found",
+            cells.len()
+        )),
     }
 }
 
@@ -57,7 +73,9 @@ fn check(name: &str, table: Table, cell: Cell, troupe: &Arc<dyn Troupe>) -> Tria
         on_a_runtime(async {
             match table {
                 Table::Delivery => delivery(&cell, troupe.as_ref()).await,
-                Table::Subscription(direction) => subscription(&cell, direction, troupe.as_ref()).await,
+                Table::Subscription(direction) => {
+                    subscription(&cell, direction, troupe.as_ref()).await
+                }
             }
         })
     })

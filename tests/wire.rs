@@ -10,7 +10,8 @@ fn main() -> ExitCode {
     let prepared = troupe().and_then(|troupe| {
         let mut checks = Vec::new();
         for (file, text) in texts(&here().join("wire"))? {
-            let found = read(&format!("tests/wire/{file}"), &text).map_err(|misread| misread.to_string())?;
+            let found = read(&format!("tests/wire/{file}"), &text)
+                .map_err(|misread| misread.to_string())?;
             checks.extend(found.into_iter().map(|check| (file.clone(), check)));
         }
         Ok((Arc::from(troupe), checks))
@@ -28,7 +29,9 @@ fn main() -> ExitCode {
         .map(|(file, check)| {
             let troupe = Arc::clone(&troupe);
             let name = format!("{}: {}", file.trim_end_matches(".txt"), check.title);
-            trial(&name, false, move || on_a_runtime(perform(&check, troupe.as_ref())))
+            trial(&name, false, move || {
+                on_a_runtime(perform(&check, troupe.as_ref()))
+            })
         })
         .collect();
     conclude("wire checks", at_once, trials)

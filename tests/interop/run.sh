@@ -4,8 +4,9 @@
 # Needs openssl, python3 with venv, and the network on the first run; keeps what it installs in .interop/.
 # A client that cannot be installed is skipped with a loud line; one that is installed and fails, fails the run.
 #
-# Another server can take natterd's place: INTEROP_HOST, INTEROP_ADDRESS, INTEROP_PORT, INTEROP_DIRECT_PORT,
-# INTEROP_CA, and INTEROP_REGISTER, a command that is called with USER HOST PASSWORD.
+# INTEROP_PROFILE names another cargo profile than release. Another server can take natterd's place: INTEROP_HOST,
+# INTEROP_ADDRESS, INTEROP_PORT, INTEROP_DIRECT_PORT, INTEROP_CA, and INTEROP_REGISTER, a command that is called with
+# USER HOST PASSWORD.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -92,10 +93,11 @@ tls = "direct"
 [tls]
 certificates = ["certs/*.pem"]
 TOML
-    cargo build --release --package supervisors
-    target="${CARGO_TARGET_DIR:-target}/release"
+    profile="${INTEROP_PROFILE:-release}"
+    cargo build --profile "$profile" --package supervisors
+    target="${CARGO_TARGET_DIR:-target}/${profile/#dev/debug}"
     natterctl() { "$target/natterctl" --config "$scratch/natter.toml" "$@"; }
-    register() { natterctl register "$@"; }
+    register() { natterctl register "$1" "$2" --password-stdin <<<"$3"; }
     mkfifo "$scratch/ready"
     "$target/natterd" --config "$scratch/natter.toml" >"$scratch/ready" 2>"$scratch/natterd.log" &
     server=$!

@@ -23,12 +23,17 @@ impl Authority {
     pub fn new() -> Result<Authority, String> {
         let say = |error: rcgen::Error| format!("no certificate authority: {error}");
         let mut params = CertificateParams::new(Vec::<String>::new()).map_err(say)?;
-        params.distinguished_name.push(DnType::CommonName, "Natter's test authority");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Natter's test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().map_err(say)?;
         let certificate = params.self_signed(&key).map_err(say)?.der().clone();
-        Ok(Authority { certificate, issuer: Issuer::new(params, key) })
+        Ok(Authority {
+            certificate,
+            issuer: Issuer::new(params, key),
+        })
     }
 
     /// Signs a certificate for `names`: chain and key as one PEM text.
@@ -48,7 +53,9 @@ impl Authority {
     /// The store in which only this authority is trusted.
     pub fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.clone()).expect("rcgen writes certificates rustls can read");
+        roots
+            .add(self.certificate.clone())
+            .expect("rcgen writes certificates rustls can read");
         roots
     }
 
@@ -59,7 +66,10 @@ impl Authority {
             .step_by(64)
             .map(|at| &body[at..body.len().min(at + 64)])
             .collect();
-        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+        format!(
+            "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+            lines.join("\n")
+        )
     }
 }
 

@@ -29,14 +29,14 @@ impl Binaries {
         Binaries { folder }
     }
 
-    /// Takes them from where cargo put them when it built this test.
+    /// Takes them from where cargo put this program.
     ///
     /// # Errors
     ///
     /// A sentence when this program's own place cannot be known.
-    pub fn beside_this_test() -> Result<Binaries, String> {
-        let test = std::env::current_exe().map_err(|error| error.to_string())?;
-        let folder = test.parent().and_then(Path::parent).ok_or("this test lies nowhere")?;
+    pub fn beside_this_program() -> Result<Binaries, String> {
+        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let folder = program.parent().ok_or("this program lies nowhere")?;
         Ok(Binaries::from(folder.to_owned()))
     }
 
@@ -71,7 +71,13 @@ impl Binaries {
         if addresses.len() < 3 {
             return Err(format!("three addresses expected in {ready:?}"));
         }
-        Ok(Natterd { child, folder, addresses, authority, natterctl: self.folder.join("natterctl") })
+        Ok(Natterd {
+            child,
+            folder,
+            addresses,
+            authority,
+            natterctl: self.folder.join("natterctl"),
+        })
     }
 }
 
@@ -85,19 +91,28 @@ pub fn lay_out(folder: &Path, extra: &str) -> Result<Authority, String> {
         std::fs::write(folder.join(name), text).map_err(|error| format!("writing {name}: {error}"))
     };
     let authority = Authority::new()?;
-    std::fs::create_dir(folder.join("certs")).map_err(|error| format!("creating certs: {error}"))?;
+    std::fs::create_dir(folder.join("certs"))
+        .map_err(|error| format!("creating certs: {error}"))?;
     for host in HOSTS {
         let service = format!("*.{host}");
-        write(&format!("certs/{host}.pem"), &authority.sign(&[host, &service])?)?;
+        write(
+            &format!("certs/{host}.pem"),
+            &authority.sign(&[host, &service])?,
+        )?;
     }
-    write("natter.toml", &format!("data_dir = \"data\"\n{}\n{extra}\n", usual_config()))?;
+    write(
+        "natter.toml",
+        &format!("data_dir = \"data\"\n{}\n{extra}\n", usual_config()),
+    )?;
     Ok(authority)
 }
 
 /// All socket addresses in a line, in order.
 fn addresses(line: &str) -> Vec<SocketAddr> {
     let apart = |character: char| character.is_whitespace() || ",;=()".contains(character);
-    line.split(apart).filter_map(|word| word.parse().ok()).collect()
+    line.split(apart)
+        .filter_map(|word| word.parse().ok())
+        .collect()
 }
 
 impl Troupe for Binaries {
@@ -166,7 +181,11 @@ impl Server for Natterd {
         self.authority.pem()
     }
 
-    fn register<'a>(&'a self, account: &'a str, password: &'a str) -> BoxFuture<'a, Result<(), String>> {
+    fn register<'a>(
+        &'a self,
+        account: &'a str,
+        password: &'a str,
+    ) -> BoxFuture<'a, Result<(), String>> {
         async move {
             let (user, host) = account.split_once('@').ok_or("an account is user@host")?;
             let words = ["register", user, host, password].map(str::to_owned);

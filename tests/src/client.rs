@@ -97,13 +97,17 @@ pub async fn enter(server: &dyn Server, door: Door, host: &str) -> Result<(Wire,
     let mut wire = Wire::connect(server.address(door)).await?;
     match door {
         Door::Plain => {}
-        Door::DirectTls => wire.start_tls(host, server.roots(), &[b"xmpp-client"]).await?,
+        Door::DirectTls => {
+            wire.start_tls(host, server.roots(), &[b"xmpp-client"])
+                .await?
+        }
         Door::StartTls => {
             let features = open(&mut wire, host).await?;
             if features.child(TLS_NS, "starttls").is_none() {
                 return Err(wire.broken(&format!("no STARTTLS offered: {features}")));
             }
-            wire.send(format!("<starttls xmlns='{TLS_NS}'/>").as_bytes()).await?;
+            wire.send(format!("<starttls xmlns='{TLS_NS}'/>").as_bytes())
+                .await?;
             let answer = wire.element("<proceed/>").await?;
             if !answer.is(TLS_NS, "proceed") {
                 return Err(wire.broken(&format!("waiting for <proceed/>: {answer}")));
@@ -120,19 +124,33 @@ pub async fn enter(server: &dyn Server, door: Door, host: &str) -> Result<(Wire,
 /// # Errors
 ///
 /// [`Broken`] when the server refuses or cannot prove that it knows the credentials.
-pub async fn authenticate(wire: &mut Wire, features: &Element, login: &Login) -> Result<Element, Broken> {
+pub async fn authenticate(
+    wire: &mut Wire,
+    features: &Element,
+    login: &Login,
+) -> Result<Element, Broken> {
     let offered: Vec<String> = features
         .child(SASL_NS, "mechanisms")
         .map(|list| list.children().map(Element::text).collect())
         .unwrap_or_default();
-    let preferred = [Mechanism::ScramSha256, Mechanism::ScramSha1, Mechanism::Plain];
-    let strongest = preferred.into_iter().find(|mechanism| offered.iter().any(|name| name == mechanism.name()));
+    let preferred = [
+        Mechanism::ScramSha256,
+        Mechanism::ScramSha1,
+        Mechanism::Plain,
+    ];
+    let strongest = preferred
+        .into_iter()
+        .find(|mechanism| offered.iter().any(|name| name == mechanism.name()));
     let mechanism = match login.mechanism {
         Some(mechanism) if !offered.iter().any(|name| name == mechanism.name()) => {
-            return Err(wire.broken(&format!("{} is not offered, only {offered:?}", mechanism.name())));
+            return Err(wire.broken(&format!(
+                "{} is not offered, only {offered:?}",
+                mechanism.name()
+            )));
         }
         Some(mechanism) => mechanism,
-        None => strongest.ok_or_else(|| wire.broken(&format!("no mechanism we know among {offered:?}")))?,
+        None => strongest
+            .ok_or_else(|| wire.broken(&format!("no mechanism we know among {offered:?}")))?,
     };
     let (mut scram, first) = match mechanism {
         Mechanism::Plain => (None, plain("", &login.user, &login.password)),
@@ -141,7 +159,11 @@ pub async fn authenticate(wire: &mut Wire, features: &Element, login: &Login) ->
             (Some(scram), first)
         }
     };
-    let auth = format!("<auth xmlns='{SASL_NS}' mechanism='{}'>{}</auth>", mechanism.name(), encode(&first));
+    let auth = format!(
+        "<auth xmlns='{SASL_NS}' mechanism='{}'>{}</auth>",
+        mechanism.name(),
+        encode(&first)
+    );
     wire.send(auth.as_bytes()).await?;
     loop {
         let answer = wire.element("an answer of SASL").await?;
@@ -155,7 +177,8 @@ pub async fn authenticate(wire: &mut Wire, features: &Element, login: &Login) ->
                 false => scram.answer(&data),
             };
             let response = encode(&response.map_err(|error| wire.broken(&error))?);
-            wire.send(format!("<response xmlns='{SASL_NS}'>{response}</response>").as_bytes()).await?;
+            wire.send(format!("<response xmlns='{SASL_NS}'>{response}</response>").as_bytes())
+                .await?;
         } else if answer.is(SASL_NS, "success") {
             if let Some(scram) = &scram
                 && !data.is_empty()
@@ -177,10 +200,18 @@ pub async fn authenticate(wire: &mut Wire, features: &Element, login: &Login) ->
 ///
 /// [`Broken`] when the server refuses.
 pub async fn bind(wire: &mut Wire, resource: Option<&str>) -> Result<String, Broken> {
-    let wish = resource.map(|resource| format!("<resource>{}</resource>", escape(resource))).unwrap_or_default();
-    wire.send(format!("<iq type='set' id='bind'><bind xmlns='{BIND_NS}'>{wish}</bind></iq>").as_bytes()).await?;
+    let wish = resource
+        .map(|resource| format!("<resource>{}</resource>", escape(resource)))
+        .unwrap_or_default();
+    wire.send(
+        format!("<iq type='set' id='bind'><bind xmlns='{BIND_NS}'>{wish}</bind></iq>").as_bytes(),
+    )
+    .await?;
     let answer = wire.element("the result of bind").await?;
-    let jid = answer.child(BIND_NS, "bind").and_then(|bind| bind.child(BIND_NS, "jid")).map(Element::text);
+    let jid = answer
+        .child(BIND_NS, "bind")
+        .and_then(|bind| bind.child(BIND_NS, "jid"))
+        .map(Element::text);
     match jid {
         Some(jid) if answer.attr("type") == Some("result") => Ok(jid),
         _ => Err(wire.broken(&format!("bind refused: {answer}"))),
@@ -249,7 +280,14 @@ impl Client {
         let inbox = Arc::new(Inbox::default());
         inbox.state.lock().transcript = transcript;
         let reader = tokio::spawn(listen(read, received, frames, Arc::clone(&inbox)));
-        Ok(Client { jid, features, writer, inbox, reader, own_presence: false })
+        Ok(Client {
+            jid,
+            features,
+            writer,
+            inbox,
+            reader,
+            own_presence: false,
+        })
     }
 
     /// Full JID.
@@ -259,12 +297,18 @@ impl Client {
 
     /// Bare JID.
     pub fn bare(&self) -> &str {
-        self.jid.split('/').next().expect("split gives at least one part")
+        self.jid
+            .split('/')
+            .next()
+            .expect("split gives at least one part")
     }
 
     /// Domain.
     pub fn host(&self) -> &str {
-        self.bare().rsplit('@').next().expect("split gives at least one part")
+        self.bare()
+            .rsplit('@')
+            .next()
+            .expect("split gives at least one part")
     }
 
     /// The features of the stream after login.
@@ -294,7 +338,10 @@ impl Client {
         match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(self.broken(&format!("{}: sending: {error}", self.jid))),
-            Err(_) => Err(self.broken(&format!("{}: sending: the server did not read in time", self.jid))),
+            Err(_) => Err(self.broken(&format!(
+                "{}: sending: the server did not read in time",
+                self.jid
+            ))),
         }
     }
 
@@ -324,12 +371,16 @@ impl Client {
         while let Some(element) = state.queue.pop_front() {
             let own = element.is(CLIENT_NS, "presence")
                 && element.attr("from") == Some(self.jid.as_str())
-                && element.attr("type").is_none_or(|kind| kind == "unavailable");
+                && element
+                    .attr("type")
+                    .is_none_or(|kind| kind == "unavailable");
             if !own || self.own_presence {
                 return Some(Heard::Element(element));
             }
         }
-        state.ended.is_some().then_some(Heard::Over { closed: state.closed })
+        state.ended.is_some().then_some(Heard::Over {
+            closed: state.closed,
+        })
     }
 
     /// Waits for the answer to the IQ with this id; everything else stays to be heard, in order.
@@ -362,7 +413,10 @@ impl Client {
         .await;
         match waited {
             Ok(Some(answer)) => Ok(answer),
-            Ok(None) => Err(self.broken(&format!("{}: the stream ended before the answer to {id}", self.jid))),
+            Ok(None) => Err(self.broken(&format!(
+                "{}: the stream ended before the answer to {id}",
+                self.jid
+            ))),
             Err(_) => Err(self.broken(&format!("{}: no answer to {id} in time", self.jid))),
         }
     }
@@ -372,10 +426,20 @@ impl Client {
     /// # Errors
     ///
     /// As [`Client::answer_to`].
-    pub async fn ask(&mut self, kind: &str, to: Option<&str>, payload: &str) -> Result<Element, Broken> {
+    pub async fn ask(
+        &mut self,
+        kind: &str,
+        to: Option<&str>,
+        payload: &str,
+    ) -> Result<Element, Broken> {
         let id = format!("ask-{}", unguessable());
-        let to = to.map(|to| format!(" to=\"{}\"", escape(to))).unwrap_or_default();
-        self.send(&format!("<iq type=\"{kind}\" id=\"{id}\"{to}>{payload}</iq>")).await?;
+        let to = to
+            .map(|to| format!(" to=\"{}\"", escape(to)))
+            .unwrap_or_default();
+        self.send(&format!(
+            "<iq type=\"{kind}\" id=\"{id}\"{to}>{payload}</iq>"
+        ))
+        .await?;
         self.answer_to(&id).await
     }
 
@@ -387,7 +451,9 @@ impl Client {
     /// As [`Client::answer_to`].
     pub async fn round_trip(&mut self) -> Result<(), Broken> {
         let host = self.host().to_owned();
-        self.ask("get", Some(&host), "<ping xmlns=\"urn:xmpp:ping\"/>").await.map(drop)
+        self.ask("get", Some(&host), "<ping xmlns=\"urn:xmpp:ping\"/>")
+            .await
+            .map(drop)
     }
 
     /// Becomes interested (fetches the roster).
@@ -396,7 +462,8 @@ impl Client {
     ///
     /// As [`Client::answer_to`].
     pub async fn fetch_roster(&mut self) -> Result<Element, Broken> {
-        self.ask("get", None, "<query xmlns=\"jabber:iq:roster\"/>").await
+        self.ask("get", None, "<query xmlns=\"jabber:iq:roster\"/>")
+            .await
     }
 
     /// Becomes available with `priority`.
@@ -407,7 +474,12 @@ impl Client {
     pub async fn become_available(&mut self, priority: i8) -> Result<(), Broken> {
         match priority {
             0 => self.send("<presence/>").await,
-            other => self.send(&format!("<presence><priority>{other}</priority></presence>")).await,
+            other => {
+                self.send(&format!(
+                    "<presence><priority>{other}</priority></presence>"
+                ))
+                .await
+            }
         }
     }
 
@@ -444,7 +516,10 @@ impl Client {
         let closed = self.inbox.state.lock().closed;
         match waited {
             Ok(()) if closed => Ok(()),
-            Ok(()) => Err(self.broken(&format!("{}: the server ended without </stream:stream>", self.jid))),
+            Ok(()) => Err(self.broken(&format!(
+                "{}: the server ended without </stream:stream>",
+                self.jid
+            ))),
             Err(_) => Err(self.broken(&format!("{}: the server did not close in time", self.jid))),
         }
     }
@@ -463,7 +538,10 @@ impl Client {
         if let Some(why) = &state.ended {
             transcript.note('<', why);
         }
-        Broken { what: what.to_owned(), transcript: transcript.to_string() }
+        Broken {
+            what: what.to_owned(),
+            transcript: transcript.to_string(),
+        }
     }
 }
 
@@ -475,7 +553,9 @@ impl Drop for Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("jid", &self.jid).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("jid", &self.jid)
+            .finish_non_exhaustive()
     }
 }
 

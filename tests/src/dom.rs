@@ -91,7 +91,10 @@ impl Element {
     /// Value of the attribute `name` in `namespace`.
     pub fn attr_ns(&self, namespace: &str, name: &str) -> Option<&str> {
         let found = |attr: &&Attr| attr.namespace == namespace && attr.name == name;
-        self.attrs.iter().find(found).map(|attr| attr.value.as_str())
+        self.attrs
+            .iter()
+            .find(found)
+            .map(|attr| attr.value.as_str())
     }
 
     /// Child elements in order.
@@ -129,7 +132,11 @@ impl fmt::Display for Element {
 }
 
 fn write_in(element: &Element, outer: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let prefix = if element.namespace == STREAM_NS { "stream:" } else { "" };
+    let prefix = if element.namespace == STREAM_NS {
+        "stream:"
+    } else {
+        ""
+    };
     write!(f, "<{prefix}{}", element.name)?;
     if element.namespace != outer && prefix.is_empty() {
         write!(f, " xmlns=\"{}\"", escape(&element.namespace))?;
@@ -142,7 +149,11 @@ fn write_in(element: &Element, outer: &str, f: &mut fmt::Formatter<'_>) -> fmt::
         return f.write_str("/>");
     }
     f.write_str(">")?;
-    let inner = if prefix.is_empty() { element.namespace.as_str() } else { outer };
+    let inner = if prefix.is_empty() {
+        element.namespace.as_str()
+    } else {
+        outer
+    };
     for node in &element.nodes {
         match node {
             Node::Element(child) => write_in(child, inner, f)?,
@@ -197,7 +208,12 @@ impl Frames {
         };
         let mut parser = Parser::with_options(options);
         parser.set_text_buffering(false);
-        Frames { parser, open: Vec::new(), begun: false, ready: Default::default() }
+        Frames {
+            parser,
+            open: Vec::new(),
+            begun: false,
+            ready: Default::default(),
+        }
     }
 
     /// Takes one more byte; gives the frame that it completes.
@@ -272,8 +288,14 @@ mod tests {
         let text = "<message to=\"a@b\" xml:lang=\"de\"><body>1 &lt; 2</body><x xmlns=\"urn:x\"><y/></x></message>";
         let element = Element::parse(text).expect("well-formed");
         assert_eq!(element.namespace, CLIENT_NS);
-        assert_eq!(element.child(CLIENT_NS, "body").map(Element::text).as_deref(), Some("1 < 2"));
-        assert_eq!(element.to_string(), text.replace("to=\"a@b\" xml:lang=\"de\"", "to=\"a@b\" xml:lang=\"de\""));
+        assert_eq!(
+            element
+                .child(CLIENT_NS, "body")
+                .map(Element::text)
+                .as_deref(),
+            Some("1 < 2")
+        );
+        assert_eq!(element.to_string(), text);
     }
 
     #[test]
@@ -281,7 +303,10 @@ mod tests {
         let text = "<?xml version='1.0'?><stream:stream xmlns='jabber:client' \
                     xmlns:stream='http://etherx.jabber.org/streams' id='1'> <a/><b>t</b></stream:stream>";
         let mut frames = Frames::new();
-        let seen: Vec<Frame> = text.bytes().filter_map(|byte| frames.push(byte).expect("well-formed")).collect();
+        let seen: Vec<Frame> = text
+            .bytes()
+            .filter_map(|byte| frames.push(byte).expect("well-formed"))
+            .collect();
         assert_eq!(seen.len(), 4, "{seen:?}");
         assert!(matches!(&seen[0], Frame::Header(header) if header.attr("id") == Some("1")));
         assert!(matches!(&seen[2], Frame::Element(b) if b.text() == "t"));

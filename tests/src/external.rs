@@ -41,7 +41,14 @@ impl External {
         let say = |error: std::io::Error| format!("{}: {error}", authority.display());
         let authority_pem = std::fs::read_to_string(authority).map_err(say)?;
         let roots = roots_from_file(authority)?;
-        Ok(External { plain, starttls, direct, roots, authority_pem, accounts: Arc::default() })
+        Ok(External {
+            plain,
+            starttls,
+            direct,
+            roots,
+            authority_pem,
+            accounts: Arc::default(),
+        })
     }
 
     async fn register(&self, account: &str, password: &str) -> Result<(), String> {
@@ -55,8 +62,15 @@ impl External {
             escape(password)
         );
         wire.send(request.as_bytes()).await.map_err(say)?;
-        let answer = wire.element("the result of registering").await.map_err(say)?;
-        let conflict = answer.children().any(|child| child.children().any(|condition| condition.name == "conflict"));
+        let answer = wire
+            .element("the result of registering")
+            .await
+            .map_err(say)?;
+        let conflict = answer.children().any(|child| {
+            child
+                .children()
+                .any(|condition| condition.name == "conflict")
+        });
         if conflict {
             // A play that failed left it behind.
             self.cancel(account, password).await?;
@@ -65,7 +79,9 @@ impl External {
         if answer.attr("type") != Some("result") {
             return Err(format!("registering {account}: {answer}"));
         }
-        self.accounts.lock().push((account.to_owned(), password.to_owned()));
+        self.accounts
+            .lock()
+            .push((account.to_owned(), password.to_owned()));
         Ok(())
     }
 
@@ -73,9 +89,13 @@ impl External {
         let (user, host) = account.split_once('@').ok_or("an account is user@host")?;
         let mut login = Login::new(user, host, "cancel");
         login.password = password.to_owned();
-        let mut client = Client::connect(self, &login).await.map_err(|broken| broken.to_string())?;
+        let mut client = Client::connect(self, &login)
+            .await
+            .map_err(|broken| broken.to_string())?;
         client
-            .send("<iq type='set' id='gone'><query xmlns='jabber:iq:register'><remove/></query></iq>")
+            .send(
+                "<iq type='set' id='gone'><query xmlns='jabber:iq:register'><remove/></query></iq>",
+            )
             .await
             .map_err(|broken| broken.to_string())?;
         // Servers answer, close, or both.
@@ -89,7 +109,9 @@ impl Troupe for External {
         async move {
             match extra.is_empty() {
                 true => Ok(Box::new(self.clone()) as Box<dyn Server>),
-                false => Err(Failure::Unable("its configuration cannot be changed from here")),
+                false => Err(Failure::Unable(
+                    "its configuration cannot be changed from here",
+                )),
             }
         }
         .boxed()
@@ -117,7 +139,11 @@ impl Server for External {
         self.authority_pem.clone()
     }
 
-    fn register<'a>(&'a self, account: &'a str, password: &'a str) -> BoxFuture<'a, Result<(), String>> {
+    fn register<'a>(
+        &'a self,
+        account: &'a str,
+        password: &'a str,
+    ) -> BoxFuture<'a, Result<(), String>> {
         External::register(self, account, password).boxed()
     }
 

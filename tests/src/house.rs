@@ -70,16 +70,27 @@ impl House {
     ///
     /// A sentence when it does not start.
     pub async fn start(extra: &str) -> Result<House, String> {
-        let folder = tempfile::tempdir().map_err(|error| format!("a folder for its data: {error}"))?;
+        let folder =
+            tempfile::tempdir().map_err(|error| format!("a folder for its data: {error}"))?;
         let authority = lay_out(folder.path(), extra)?;
         let (server, hand) = House::launch(&folder).await?;
-        Ok(House { server, hand, authority, folder })
+        Ok(House {
+            server,
+            hand,
+            authority,
+            folder,
+        })
     }
 
     async fn launch(folder: &TempDir) -> Result<(supervisors::Server, ClockHand), String> {
         let (clock, hand) = Clock::manual();
-        let place = Place { file: Some(folder.path().join("natter.toml")), data_dir: None };
-        let server = supervisors::Server::start(place, clock).await.map_err(|error| error.to_string())?;
+        let place = Place {
+            file: Some(folder.path().join("natter.toml")),
+            data_dir: None,
+        };
+        let server = supervisors::Server::start(place, clock)
+            .await
+            .map_err(|error| error.to_string())?;
         Ok((server, hand))
     }
 
@@ -89,12 +100,24 @@ impl House {
     ///
     /// A sentence when it does not stop or start.
     pub async fn restart(self) -> Result<House, String> {
-        let House { server, authority, folder, .. } = self;
+        let House {
+            server,
+            authority,
+            folder,
+            ..
+        } = self;
         let stopped = within(server.stop()).await;
-        stopped.map_err(|_| "it did not stop in time")?.map_err(|_| "it was cut short")?;
+        stopped
+            .map_err(|_| "it did not stop in time")?
+            .map_err(|_| "it was cut short")?;
         drop(server);
         let (server, hand) = House::launch(&folder).await?;
-        Ok(House { server, hand, authority, folder })
+        Ok(House {
+            server,
+            hand,
+            authority,
+            folder,
+        })
     }
 
     /// The server itself.
@@ -112,15 +135,22 @@ impl House {
         let say = |error: std::io::Error| format!("control socket: {error}");
         let mut socket = UnixStream::connect(self.socket()).await.map_err(say)?;
         let request = json!({ "command": command, "args": args });
-        socket.write_all(format!("{request}\n").as_bytes()).await.map_err(say)?;
+        socket
+            .write_all(format!("{request}\n").as_bytes())
+            .await
+            .map_err(say)?;
         let mut lines = BufReader::new(socket).lines();
         while let Some(line) = lines.next_line().await.map_err(say)? {
-            let answer: Value = serde_json::from_str(&line).map_err(|error| format!("{line}: {error}"))?;
+            let answer: Value =
+                serde_json::from_str(&line).map_err(|error| format!("{line}: {error}"))?;
             if let Some(text) = answer.get("text").and_then(Value::as_str) {
                 return Ok(Asked::Output(text.to_owned()));
             }
             if let Some(error) = answer.get("error") {
-                let message = error.get("message").and_then(Value::as_str).unwrap_or_default();
+                let message = error
+                    .get("message")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
                 return Ok(Asked::Refused(message.to_owned()));
             }
         }
@@ -140,7 +170,10 @@ impl House {
 fn work(nodes: &[TreeNode]) -> (usize, u64) {
     nodes.iter().fold((0, 0), |(waiting, handled), node| {
         let (below_waiting, below_handled) = work(&node.children);
-        (waiting + node.mailbox + below_waiting, handled + node.messages + below_handled)
+        (
+            waiting + node.mailbox + below_waiting,
+            handled + node.messages + below_handled,
+        )
     })
 }
 
@@ -162,10 +195,17 @@ impl Server for House {
         self.authority.pem()
     }
 
-    fn register<'a>(&'a self, account: &'a str, password: &'a str) -> BoxFuture<'a, Result<(), String>> {
+    fn register<'a>(
+        &'a self,
+        account: &'a str,
+        password: &'a str,
+    ) -> BoxFuture<'a, Result<(), String>> {
         async move {
             let (user, host) = account.split_once('@').ok_or("an account is user@host")?;
-            match self.ask(&["register", user, host, password].map(str::to_owned)).await {
+            match self
+                .ask(&["register", user, host, password].map(str::to_owned))
+                .await
+            {
                 Asked::Output(_) => Ok(()),
                 Asked::Refused(why) => Err(format!("registering {account}: {why}")),
             }

@@ -47,7 +47,11 @@ enum Step {
 ///
 /// [`Misread`] with file and line.
 pub fn read(file: &str, text: &str) -> Result<Vec<Check>, Misread> {
-    let misread = |line: usize, why: String| Misread { file: file.into(), line, why };
+    let misread = |line: usize, why: String| Misread {
+        file: file.into(),
+        line,
+        why,
+    };
     let mut titles = Vec::new();
     let mut previous = "";
     for (at, line) in text.lines().enumerate() {
@@ -59,15 +63,31 @@ pub fn read(file: &str, text: &str) -> Result<Vec<Check>, Misread> {
         previous = line;
     }
     if titles.is_empty() {
-        return Err(misread(1, "a check begins with `# ` and what it shows".into()));
+        return Err(misread(
+            1,
+            "a check begins with `# ` and what it shows".into(),
+        ));
     }
     let mut checks: Vec<(usize, Check)> = titles
         .into_iter()
-        .map(|(line, title)| (line, Check { file: file.to_owned(), title, steps: Vec::new() }))
+        .map(|(line, title)| {
+            (
+                line,
+                Check {
+                    file: file.to_owned(),
+                    title,
+                    steps: Vec::new(),
+                },
+            )
+        })
         .collect();
     for statement in statements(file, text)? {
-        let check = checks.iter_mut().rev().find(|(line, _)| *line < statement.line);
-        let (_, check) = check.ok_or_else(|| misread(statement.line, "a step before the first check".into()))?;
+        let check = checks
+            .iter_mut()
+            .rev()
+            .find(|(line, _)| *line < statement.line);
+        let (_, check) =
+            check.ok_or_else(|| misread(statement.line, "a step before the first check".into()))?;
         let step = step(&statement.text).map_err(|why| misread(statement.line, why))?;
         check.steps.push((statement.line, step));
     }
@@ -99,20 +119,32 @@ fn step(text: &str) -> Result<Step, String> {
             Ok(Step::Connect(door, alpn))
         }
         "send" => match rest.strip_prefix("byte by byte") {
-            Some(text) => Ok(Step::Send { text: text.trim_start().to_owned(), byte_by_byte: true }),
-            None => Ok(Step::Send { text: rest.to_owned(), byte_by_byte: false }),
+            Some(text) => Ok(Step::Send {
+                text: text.trim_start().to_owned(),
+                byte_by_byte: true,
+            }),
+            None => Ok(Step::Send {
+                text: rest.to_owned(),
+                byte_by_byte: false,
+            }),
         },
         "tls" if rest.is_empty() => Ok(Step::Tls { succeeds: true }),
         "tls" if rest == "fails" => Ok(Step::Tls { succeeds: false }),
         "authenticate" => Ok(Step::Authenticate(one_word()?)),
         "login" => Ok(Step::Login(one_word()?)),
         "restart" => Ok(Step::Restart),
-        "exactly" if rest.ends_with('…') => Err("`exactly` must not end in `…`: nothing would end it".into()),
+        "exactly" if rest.ends_with('…') => {
+            Err("`exactly` must not end in `…`: nothing would end it".into())
+        }
         "exactly" => Ok(Step::Exactly(rest.to_owned())),
-        "header" => Ok(Step::Header(Element::parse(&format!("<stream:stream {rest}/>"))?)),
+        "header" => Ok(Step::Header(Element::parse(&format!(
+            "<stream:stream {rest}/>"
+        ))?)),
         "hears" => Ok(Step::Hears(Element::parse(rest)?)),
         "error" if rest.is_empty() => Err("which error?".into()),
-        "error" => Ok(Step::Error(rest.split('|').map(|name| name.trim().to_owned()).collect())),
+        "error" => Ok(Step::Error(
+            rest.split('|').map(|name| name.trim().to_owned()).collect(),
+        )),
         "closed" => Ok(Step::Closed),
         "ended" => Ok(Step::Ended),
         other => Err(format!(
@@ -138,7 +170,12 @@ pub async fn perform(check: &Check, troupe: &dyn Troupe) -> Result<End, String> 
         Err(Failure::Unable(why)) => return Ok(End::Skipped(why.to_owned())),
         Err(Failure::Failed(why)) => return Err(format!("{}: no server: {why}", check.file)),
     };
-    let mut talk = Talk { server: server.as_ref(), wire: None, names: names(), accounts: Vec::new() };
+    let mut talk = Talk {
+        server: server.as_ref(),
+        wire: None,
+        names: names(),
+        accounts: Vec::new(),
+    };
     let mut failed = None;
     for (line, step) in &check.steps {
         if let Err(why) = talk.step(step).await {
@@ -156,7 +193,10 @@ fn names() -> Bindings {
     let mut names = first_bindings();
     names.insert("open".into(), stream_header(HOST));
     names.insert("host".into(), HOST.into());
-    names.insert("ns".into(), format!("xmlns='jabber:client' xmlns:stream='{STREAM_NS}'"));
+    names.insert(
+        "ns".into(),
+        format!("xmlns='jabber:client' xmlns:stream='{STREAM_NS}'"),
+    );
     names
 }
 
@@ -192,7 +232,9 @@ impl Talk<'_> {
             Step::Authenticate(user) => self.authenticate(user).await,
             Step::Login(user) => {
                 self.authenticate(user).await?;
-                let jid = bind(self.wire()?, Some("wire")).await.map_err(|broken| broken.to_string())?;
+                let jid = bind(self.wire()?, Some("wire"))
+                    .await
+                    .map_err(|broken| broken.to_string())?;
                 self.names.insert(user.clone(), jid);
                 Ok(())
             }
@@ -202,11 +244,19 @@ impl Talk<'_> {
             }
             Step::Exactly(text) => self.exactly(text).await,
             Step::Header(pattern) => {
-                let header = self.wire()?.header().await.map_err(|broken| broken.to_string())?;
+                let header = self
+                    .wire()?
+                    .header()
+                    .await
+                    .map_err(|broken| broken.to_string())?;
                 self.compare(pattern, &header)
             }
             Step::Hears(pattern) => {
-                let heard = self.wire()?.element(&pattern.to_string()).await.map_err(|broken| broken.to_string())?;
+                let heard = self
+                    .wire()?
+                    .element(&pattern.to_string())
+                    .await
+                    .map_err(|broken| broken.to_string())?;
                 self.compare(pattern, &heard)
             }
             Step::Error(conditions) => self.error(conditions).await,
@@ -216,12 +266,16 @@ impl Talk<'_> {
     }
 
     fn wire(&mut self) -> Result<&mut Wire, String> {
-        self.wire.as_mut().ok_or_else(|| "not connected: say `connect` first".to_owned())
+        self.wire
+            .as_mut()
+            .ok_or_else(|| "not connected: say `connect` first".to_owned())
     }
 
     async fn account(&mut self, user: &str) -> Result<(), String> {
         if !self.accounts.iter().any(|known| known == user) {
-            self.server.register(&format!("{user}@{HOST}"), &password_of(user)).await?;
+            self.server
+                .register(&format!("{user}@{HOST}"), &password_of(user))
+                .await?;
             self.accounts.push(user.to_owned());
         }
         Ok(())
@@ -253,7 +307,9 @@ impl Talk<'_> {
         self.account(user).await?;
         let login = Login::new(user, HOST, "wire");
         let wire = self.wire()?;
-        let features = open(wire, HOST).await.map_err(|broken| broken.to_string())?;
+        let features = open(wire, HOST)
+            .await
+            .map_err(|broken| broken.to_string())?;
         let done = authenticate(wire, &features, &login).await;
         done.map(drop).map_err(|broken| broken.to_string())
     }
@@ -261,7 +317,9 @@ impl Talk<'_> {
     fn compare(&mut self, pattern: &Element, heard: &Element) -> Result<(), String> {
         let compared = compare(pattern, heard, &mut self.names);
         compared.map_err(|difference| match &self.wire {
-            Some(wire) => wire.broken(&format!("{difference}\n  heard {heard}")).to_string(),
+            Some(wire) => wire
+                .broken(&format!("{difference}\n  heard {heard}"))
+                .to_string(),
             None => difference,
         })
     }
@@ -270,14 +328,21 @@ impl Talk<'_> {
     async fn exactly(&mut self, text: &str) -> Result<(), String> {
         let mut parts = text.split('…').map(|part| fill(part, &self.names));
         let first = unescape(&parts.next().expect("split gives at least one part")?)?;
-        let rest: Vec<Vec<u8>> = parts.map(|part| unescape(&part?)).collect::<Result<_, String>>()?;
+        let rest: Vec<Vec<u8>> = parts
+            .map(|part| unescape(&part?))
+            .collect::<Result<_, String>>()?;
         let wire = self.wire()?;
         for (at, expected) in first.iter().enumerate() {
             let heard = wire.raw_byte().await.map_err(|broken| broken.to_string())?;
             if heard != Some(*expected) {
                 let heard = heard.map(|byte| (byte as char).to_string());
                 let heard = heard.as_deref().unwrap_or("the end");
-                return Err(wire.broken(&format!("byte {at}: {:?} expected, {heard:?} heard", *expected as char)).to_string());
+                return Err(wire
+                    .broken(&format!(
+                        "byte {at}: {:?} expected, {heard:?} heard",
+                        *expected as char
+                    ))
+                    .to_string());
             }
         }
         for part in rest {
@@ -287,7 +352,9 @@ impl Talk<'_> {
                     Some(byte) => heard.push(byte),
                     None => {
                         let part = String::from_utf8_lossy(&part).into_owned();
-                        return Err(wire.broken(&format!("the end came before {part:?}")).to_string());
+                        return Err(wire
+                            .broken(&format!("the end came before {part:?}"))
+                            .to_string());
                     }
                 }
             }
@@ -298,15 +365,24 @@ impl Talk<'_> {
     async fn error(&mut self, conditions: &[String]) -> Result<(), String> {
         let wire = self.wire()?;
         let waiting_for = format!("stream error {}", conditions.join(" or "));
-        let error = wire.element(&waiting_for).await.map_err(|broken| broken.to_string())?;
+        let error = wire
+            .element(&waiting_for)
+            .await
+            .map_err(|broken| broken.to_string())?;
         let known = |child: &&Element| child.namespace == STREAMS_NS && child.name != "text";
-        let found: Vec<&str> = error.children().filter(known).map(|child| child.name.as_str()).collect();
+        let found: Vec<&str> = error
+            .children()
+            .filter(known)
+            .map(|child| child.name.as_str())
+            .collect();
         if error.name == "failure" && conditions.iter().any(|condition| condition == "failure") {
             return Ok(());
         }
         match (error.is(STREAM_NS, "error"), found.as_slice()) {
             (true, [one]) if conditions.iter().any(|condition| condition == one) => Ok(()),
-            _ => Err(wire.broken(&format!("{waiting_for} expected, heard {error}")).to_string()),
+            _ => Err(wire
+                .broken(&format!("{waiting_for} expected, heard {error}"))
+                .to_string()),
         }
     }
 
@@ -317,8 +393,16 @@ impl Talk<'_> {
             match wire.next().await.map_err(|broken| broken.to_string())? {
                 Next::Frame(Frame::Close) => goodbye = true,
                 Next::End if goodbye || !politely => return Ok(()),
-                Next::End => return Err(wire.broken("the connection ended without </stream:stream>").to_string()),
-                Next::Frame(other) => return Err(wire.broken(&format!("the end expected, heard {other:?}")).to_string()),
+                Next::End => {
+                    return Err(wire
+                        .broken("the connection ended without </stream:stream>")
+                        .to_string());
+                }
+                Next::Frame(other) => {
+                    return Err(wire
+                        .broken(&format!("the end expected, heard {other:?}"))
+                        .to_string());
+                }
             }
         }
     }
@@ -366,7 +450,10 @@ mod tests {
 
     #[test]
     fn bytes_can_be_spelled() {
-        assert_eq!(unescape("a\\x00\\n\\\\é").expect("good"), b"a\0\n\\\xc3\xa9");
+        assert_eq!(
+            unescape("a\\x00\\n\\\\é").expect("good"),
+            b"a\0\n\\\xc3\xa9"
+        );
         unescape("\\q").expect_err("nothing is written so");
     }
 }

@@ -103,12 +103,18 @@ fn element(pattern: &Element, heard: &Element, bindings: &mut Bindings) -> Resul
         match (attr.value.as_str(), found) {
             ("{none}", None) => {}
             ("{none}", Some(value)) => {
-                return Err(format!("<{}> must have no {}, but has {value:?}", heard.name, attr.name));
+                return Err(format!(
+                    "<{}> must have no {}, but has {value:?}",
+                    heard.name, attr.name
+                ));
             }
             (wanted, Some(value)) => text(wanted, value, bindings)
                 .map_err(|difference| format!("<{}> {}: {difference}", heard.name, attr.name))?,
             (wanted, None) => {
-                return Err(format!("<{}> has no {}, expected {wanted:?}", heard.name, attr.name));
+                return Err(format!(
+                    "<{}> has no {}, expected {wanted:?}",
+                    heard.name, attr.name
+                ));
             }
         }
     }
@@ -130,7 +136,11 @@ fn element(pattern: &Element, heard: &Element, bindings: &mut Bindings) -> Resul
     let wanted: Vec<&Element> = pattern.children().collect();
     let present: Vec<&Element> = heard.children().collect();
     if only && wanted.len() != present.len() {
-        return Err(format!("<{}> must hold exactly {} elements: {heard}", heard.name, wanted.len()));
+        return Err(format!(
+            "<{}> must hold exactly {} elements: {heard}",
+            heard.name,
+            wanted.len()
+        ));
     }
     children(&wanted, &present, bindings).map_err(|difference| match difference {
         Some(difference) => difference,
@@ -139,7 +149,11 @@ fn element(pattern: &Element, heard: &Element, bindings: &mut Bindings) -> Resul
 }
 
 /// Finds a place for each wanted child. The difference is told when only one child could have been meant.
-fn children(wanted: &[&Element], present: &[&Element], bindings: &mut Bindings) -> Result<(), Option<String>> {
+fn children(
+    wanted: &[&Element],
+    present: &[&Element],
+    bindings: &mut Bindings,
+) -> Result<(), Option<String>> {
     let Some((first, others)) = wanted.split_first() else {
         return Ok(());
     };
@@ -235,8 +249,16 @@ fn is_stamp(text: &str) -> bool {
     let Some((main, rest)) = text.split_at_checked(shape.len()) else {
         return false;
     };
-    let alike = |(shape, byte): (u8, u8)| if shape == b'0' { byte.is_ascii_digit() } else { shape == byte };
-    let fraction = rest.strip_suffix('Z').or_else(|| rest.strip_suffix("+00:00"));
+    let alike = |(shape, byte): (u8, u8)| {
+        if shape == b'0' {
+            byte.is_ascii_digit()
+        } else {
+            shape == byte
+        }
+    };
+    let fraction = rest
+        .strip_suffix('Z')
+        .or_else(|| rest.strip_suffix("+00:00"));
     let fraction_fits = |fraction: &str| {
         fraction.is_empty()
             || fraction.strip_prefix('.').is_some_and(|digits| {
@@ -322,7 +344,11 @@ mod tests {
 
     #[test]
     fn what_is_captured_can_be_used() {
-        let bindings = check("<iq id='{id=x}' ver='a{any}c'/>", "<iq id='42' ver='abbc'/>").expect("fits");
+        let bindings = check(
+            "<iq id='{id=x}' ver='a{any}c'/>",
+            "<iq id='42' ver='abbc'/>",
+        )
+        .expect("fits");
         assert_eq!(bindings["x"], "42");
         assert_eq!(fill("[{x}{2*ab}]", &bindings).as_deref(), Ok("[42abab]"));
         fill("{y}", &bindings).expect_err("not bound");

@@ -110,10 +110,15 @@ impl Stage<'_> {
                 self.server.register(&bare, &login.password).await?;
             }
             if let Some(resource) = &login.resource {
-                self.bindings.insert(role.name.clone(), format!("{bare}/{resource}"));
+                self.bindings
+                    .insert(role.name.clone(), format!("{bare}/{resource}"));
             }
             self.bindings.insert(format!("{}.bare", role.name), bare);
-            let player = Player { role: role.clone(), client: None, ignores: Vec::new() };
+            let player = Player {
+                role: role.clone(),
+                client: None,
+                ignores: Vec::new(),
+            };
             self.players.insert(role.name.clone(), player);
         }
         Ok(())
@@ -130,7 +135,11 @@ impl Stage<'_> {
                 client.forget();
             }
         }
-        if script.acts.iter().any(|at| matches!(at.what, Act::TraceShows(_))) {
+        if script
+            .acts
+            .iter()
+            .any(|at| matches!(at.what, Act::TraceShows(_)))
+        {
             // What the entrance left in the trace is no part of the play.
             self.server.trace().map_err(Stop::from)?;
         }
@@ -153,14 +162,18 @@ impl Stage<'_> {
         if let Some(priority) = manner.priority {
             client.become_available(priority).await?;
         }
-        self.bindings.insert(name.to_owned(), client.jid().to_owned());
-        self.bindings.insert(format!("{name}.bare"), client.bare().to_owned());
+        self.bindings
+            .insert(name.to_owned(), client.jid().to_owned());
+        self.bindings
+            .insert(format!("{name}.bare"), client.bare().to_owned());
         self.player(name)?.client = Some(client);
         Ok(())
     }
 
     fn player(&mut self, name: &str) -> Result<&mut Player, Stop> {
-        self.players.get_mut(name).ok_or_else(|| Stop::Failed(format!("nobody called {name} is on stage")))
+        self.players
+            .get_mut(name)
+            .ok_or_else(|| Stop::Failed(format!("nobody called {name} is on stage")))
     }
 
     fn client(&mut self, name: &str) -> Result<&mut Client, Stop> {
@@ -175,7 +188,8 @@ impl Stage<'_> {
             Given::Knows(one, other) => {
                 let contact = self.bare(other)?;
                 let mut hand = self.stagehand(one).await?;
-                let item = format!("<query xmlns=\"jabber:iq:roster\"><item jid=\"{contact}\"/></query>");
+                let item =
+                    format!("<query xmlns=\"jabber:iq:roster\"><item jid=\"{contact}\"/></query>");
                 hand.ask("set", None, &item).await?;
                 hand.close().await?;
                 Ok(())
@@ -190,7 +204,8 @@ impl Stage<'_> {
 
     fn bare(&self, name: &str) -> Result<String, Stop> {
         let bare = self.bindings.get(&format!("{name}.bare"));
-        bare.cloned().ok_or_else(|| Stop::Failed(format!("nobody called {name} is on stage")))
+        bare.cloned()
+            .ok_or_else(|| Stop::Failed(format!("nobody called {name} is on stage")))
     }
 
     /// A session that acts for a player before the play.
@@ -198,8 +213,11 @@ impl Stage<'_> {
         let mut login = self.player(name)?.role.login.clone();
         login.resource = Some("stagehand".into());
         let mut client = Client::connect(self.server, &login).await?;
-        client.fetch_roster().await?;
-        Ok(client)
+        let roster = client.fetch_roster().await?;
+        match roster.attr("type") {
+            Some("result") => Ok(client),
+            _ => Err(Stop::Failed(format!("{name}'s roster: {roster}"))),
+        }
     }
 
     /// Lets `one` see the presence of `other`.
@@ -207,21 +225,29 @@ impl Stage<'_> {
         let (asker, asked) = (self.bare(one)?, self.bare(other)?);
         let mut asking = self.stagehand(one).await?;
         let mut granting = self.stagehand(other).await?;
-        asking.send(&format!("<presence type=\"subscribe\" to=\"{asked}\"/>")).await?;
+        asking
+            .send(&format!("<presence type=\"subscribe\" to=\"{asked}\"/>"))
+            .await?;
         asking.round_trip().await?;
         self.server.settle().await;
-        granting.send(&format!("<presence type=\"subscribed\" to=\"{asker}\"/>")).await?;
+        granting
+            .send(&format!("<presence type=\"subscribed\" to=\"{asker}\"/>"))
+            .await?;
         granting.round_trip().await?;
         self.server.settle().await;
         let seen = until(async || {
             let roster = asking.fetch_roster().await.ok()?;
             let query = roster.child("jabber:iq:roster", "query")?;
-            let item = query.children().find(|item| item.attr("jid") == Some(asked.as_str()))?;
+            let item = query
+                .children()
+                .find(|item| item.attr("jid") == Some(asked.as_str()))?;
             matches!(item.attr("subscription"), Some("to" | "both")).then_some(())
         })
         .await;
         if seen.is_err() {
-            return Err(asking.broken(&format!("{asker} was never subscribed to {asked}")).into());
+            return Err(asking
+                .broken(&format!("{asker} was never subscribed to {asked}"))
+                .into());
         }
         asking.close().await?;
         granting.close().await?;
@@ -267,17 +293,25 @@ impl Stage<'_> {
                     self.printed = output;
                     Ok(())
                 }
-                Asked::Refused(output) => Err(Stop::Failed(format!("the command failed: {output}"))),
+                Asked::Refused(output) => {
+                    Err(Stop::Failed(format!("the command failed: {output}")))
+                }
             },
             Act::AdminFails(words) => match self.command(words).await? {
                 Asked::Refused(output) => {
                     self.printed = output;
                     Ok(())
                 }
-                Asked::Output(output) => Err(Stop::Failed(format!("the command did not fail: {output}"))),
+                Asked::Output(output) => {
+                    Err(Stop::Failed(format!("the command did not fail: {output}")))
+                }
             },
             Act::AdminSees(lines) => {
-                let printed: Vec<String> = self.printed.lines().map(|line| line.trim().to_owned()).collect();
+                let printed: Vec<String> = self
+                    .printed
+                    .lines()
+                    .map(|line| line.trim().to_owned())
+                    .collect();
                 in_order(lines, &printed, &self.bindings)
             }
             Act::TraceShows(lines) => {
@@ -289,7 +323,10 @@ impl Stage<'_> {
     }
 
     async fn command(&mut self, words: &[String]) -> Result<Asked, Stop> {
-        let filled: Result<Vec<String>, String> = words.iter().map(|word| fill(word, &self.bindings)).collect();
+        let filled: Result<Vec<String>, String> = words
+            .iter()
+            .map(|word| fill(word, &self.bindings))
+            .collect();
         Ok(self.server.admin(filled?).await?)
     }
 
@@ -307,9 +344,9 @@ impl Stage<'_> {
         let mut bindings = self.bindings.clone();
         let ignores = &self.player(who)?.ignores;
         Ok(match heard {
-            Heard::Element(element) => {
-                ignores.iter().any(|pattern| compare(pattern, element, &mut bindings).is_ok())
-            }
+            Heard::Element(element) => ignores
+                .iter()
+                .any(|pattern| compare(pattern, element, &mut bindings).is_ok()),
             Heard::Over { .. } => false,
         })
     }
@@ -319,7 +356,9 @@ impl Stage<'_> {
             let heard = match self.next(who).await? {
                 Heard::Element(element) => element,
                 Heard::Over { .. } => {
-                    return Err(self.differs(who, &format!("the stream is over, expected {pattern}")));
+                    return Err(
+                        self.differs(who, &format!("the stream is over, expected {pattern}"))
+                    );
                 }
             };
             if let Err(difference) = compare(pattern, &heard, &mut self.bindings) {
@@ -338,11 +377,13 @@ impl Stage<'_> {
                 Heard::Over { .. } => return Err(self.differs(who, "the stream is over")),
             };
             let mut differences = Vec::new();
-            let fitting = wanted.iter().position(|pattern| match compare(pattern, &heard, &mut self.bindings) {
-                Ok(()) => true,
-                Err(difference) => {
-                    differences.push(format!("  not {pattern}: {difference}"));
-                    false
+            let fitting = wanted.iter().position(|pattern| {
+                match compare(pattern, &heard, &mut self.bindings) {
+                    Ok(()) => true,
+                    Err(difference) => {
+                        differences.push(format!("  not {pattern}: {difference}"));
+                        false
+                    }
                 }
             });
             match fitting {
@@ -412,8 +453,12 @@ impl Stage<'_> {
                 self.player(who)?.client = None;
                 Ok(())
             }
-            Heard::Over { closed: false } => Err(self.differs(who, "the connection ended without </stream:stream>")),
-            Heard::Element(element) => Err(self.differs(who, &format!("expected the end, heard {element}"))),
+            Heard::Over { closed: false } => {
+                Err(self.differs(who, "the connection ended without </stream:stream>"))
+            }
+            Heard::Element(element) => {
+                Err(self.differs(who, &format!("expected the end, heard {element}")))
+            }
         }
     }
 }
@@ -424,7 +469,10 @@ fn in_order(wanted: &[String], printed: &[String], bindings: &Bindings) -> Resul
     for line in wanted {
         let line = fill(line, bindings)?;
         if !rest.any(|candidate| fits_line(&format!("…{line}…"), candidate)) {
-            return Err(Stop::Failed(format!("missing, or not in this order: {line}\n  in:\n    {}", printed.join("\n    "))));
+            return Err(Stop::Failed(format!(
+                "missing, or not in this order: {line}\n  in:\n    {}",
+                printed.join("\n    ")
+            )));
         }
     }
     Ok(())

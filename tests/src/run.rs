@@ -24,7 +24,9 @@ pub const BINARIES_VARIABLE: &str = "NATTER_TEST_BINARIES";
 /// A sentence when what the environment names cannot be used.
 pub fn troupe() -> Result<Box<dyn Troupe>, String> {
     if let Ok(folder) = std::env::var(BINARIES_VARIABLE) {
-        return Ok(Box::new(crate::binary::Binaries::from(PathBuf::from(folder))));
+        return Ok(Box::new(crate::binary::Binaries::from(PathBuf::from(
+            folder,
+        ))));
     }
     let Ok(server) = std::env::var(SERVER_VARIABLE) else {
         return crate::house::troupe();
@@ -34,7 +36,8 @@ pub fn troupe() -> Result<Box<dyn Troupe>, String> {
         .ok()
         .and_then(|doors| doors.try_into().ok())
         .ok_or_else(|| format!("{SERVER_VARIABLE}={server:?} is not plain,starttls,direct"))?;
-    let authority = std::env::var(AUTHORITY_VARIABLE).map_err(|_| format!("{AUTHORITY_VARIABLE} is not set"))?;
+    let authority = std::env::var(AUTHORITY_VARIABLE)
+        .map_err(|_| format!("{AUTHORITY_VARIABLE} is not set"))?;
     Ok(Box::new(External::new(doors, Path::new(&authority))?))
 }
 
@@ -56,7 +59,11 @@ pub fn on_a_runtime<T>(check: impl Future<Output = Result<T, String>>) -> Result
 static TRACE: RwLock<()> = RwLock::new(());
 
 /// One check for the list of [`conclude`].
-pub fn trial(name: &str, alone: bool, check: impl FnOnce() -> Result<End, String> + Send + 'static) -> Trial {
+pub fn trial(
+    name: &str,
+    alone: bool,
+    check: impl FnOnce() -> Result<End, String> + Send + 'static,
+) -> Trial {
     Trial::ignorable_test(name, move || {
         let ended = match alone {
             true => {
@@ -89,7 +96,10 @@ pub fn conclude(things: &str, at_once: usize, trials: Vec<Trial>) -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !listing {
         let ran = conclusion.num_passed + conclusion.num_failed;
-        tell(&format!("natter: {ran} {things} ran, {} failed, {} skipped", conclusion.num_failed, conclusion.num_ignored));
+        tell(&format!(
+            "natter: {ran} {things} ran, {} failed, {} skipped",
+            conclusion.num_failed, conclusion.num_ignored
+        ));
     }
     conclusion.exit_code()
 }
@@ -109,13 +119,17 @@ pub fn texts(folder: &Path) -> Result<Vec<(String, String)>, String> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
-        let entries = std::fs::read_dir(&next).map_err(|error| format!("{}: {error}", next.display()))?;
+        let entries =
+            std::fs::read_dir(&next).map_err(|error| format!("{}: {error}", next.display()))?;
         for entry in entries {
-            let path = entry.map_err(|error| format!("{}: {error}", next.display()))?.path();
+            let path = entry
+                .map_err(|error| format!("{}: {error}", next.display()))?
+                .path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|ending| ending == "txt") {
-                let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+                let text = std::fs::read_to_string(&path)
+                    .map_err(|error| format!("{}: {error}", path.display()))?;
                 let name = path.strip_prefix(folder).expect("found below the folder");
                 found.push((name.display().to_string(), text));
             }

@@ -29,9 +29,13 @@ impl Mechanism {
 
     /// The mechanism of that registered name, if this client can do it.
     pub fn named(name: &str) -> Option<Mechanism> {
-        [Mechanism::Plain, Mechanism::ScramSha1, Mechanism::ScramSha256]
-            .into_iter()
-            .find(|mechanism| mechanism.name() == name)
+        [
+            Mechanism::Plain,
+            Mechanism::ScramSha1,
+            Mechanism::ScramSha256,
+        ]
+        .into_iter()
+        .find(|mechanism| mechanism.name() == name)
     }
 }
 
@@ -46,7 +50,9 @@ pub fn encode(bytes: &[u8]) -> String {
 ///
 /// A sentence when it is not Base64.
 pub fn decode(text: &str) -> Result<Vec<u8>, String> {
-    STANDARD.decode(text.trim()).map_err(|error| format!("not Base64: {error}: {text:?}"))
+    STANDARD
+        .decode(text.trim())
+        .map_err(|error| format!("not Base64: {error}: {text:?}"))
 }
 
 /// PLAIN's only message (RFC 4616 §2).
@@ -88,7 +94,9 @@ impl Scram {
     pub fn answer(&mut self, challenge: &[u8]) -> Result<Vec<u8>, String> {
         let text = std::str::from_utf8(challenge).map_err(|error| error.to_string())?;
         let field = |key: &str| {
-            let found = text.split(',').find_map(|part| part.strip_prefix(key)?.strip_prefix('='));
+            let found = text
+                .split(',')
+                .find_map(|part| part.strip_prefix(key)?.strip_prefix('='));
             found.ok_or_else(|| format!("no {key}= in {text:?}"))
         };
         let nonce = field("r")?;
@@ -96,7 +104,9 @@ impl Scram {
             return Err(format!("the server's nonce does not extend ours: {text:?}"));
         }
         let salt = decode(field("s")?)?;
-        let rounds: u32 = field("i")?.parse().map_err(|_| format!("bad i= in {text:?}"))?;
+        let rounds: u32 = field("i")?
+            .parse()
+            .map_err(|_| format!("bad i= in {text:?}"))?;
         let without_proof = format!("c=biws,r={nonce}");
         let signed = format!("{},{text},{without_proof}", self.first_bare);
         let (proof, expected) = match self.mechanism {
@@ -117,7 +127,9 @@ impl Scram {
         let signature = text.split(',').find_map(|part| part.strip_prefix("v="));
         match signature.map(decode) {
             Some(Ok(found)) if found == self.expected && !found.is_empty() => Ok(()),
-            _ => Err(format!("the server's signature is missing or wrong: {text:?}")),
+            _ => Err(format!(
+                "the server's signature is missing or wrong: {text:?}"
+            )),
         }
     }
 }
@@ -126,7 +138,8 @@ macro_rules! prove {
     ($name:ident, $hash:ty, $length:literal) => {
         fn $name(password: &str, salt: &[u8], rounds: u32, signed: &str) -> (Vec<u8>, Vec<u8>) {
             let sign = |key: &[u8], text: &[u8]| {
-                let mut mac = Hmac::<$hash>::new_from_slice(key).expect("HMAC takes keys of any length");
+                let mut mac =
+                    Hmac::<$hash>::new_from_slice(key).expect("HMAC takes keys of any length");
                 mac.update(text);
                 mac.finalize().into_bytes().to_vec()
             };
@@ -135,7 +148,11 @@ macro_rules! prove {
             let client_key = sign(&salted, b"Client Key");
             let stored_key = <$hash>::digest(&client_key).to_vec();
             let signature = sign(&stored_key, signed.as_bytes());
-            let proof = client_key.iter().zip(&signature).map(|(key, sign)| key ^ sign).collect();
+            let proof = client_key
+                .iter()
+                .zip(&signature)
+                .map(|(key, sign)| key ^ sign)
+                .collect();
             let server_key = sign(&salted, b"Server Key");
             (proof, sign(&server_key, signed.as_bytes()))
         }
@@ -157,7 +174,9 @@ mod tests {
             nonce: nonce.into(),
             expected: Vec::new(),
         };
-        let answer = scram.answer(challenge.as_bytes()).expect("a good challenge");
+        let answer = scram
+            .answer(challenge.as_bytes())
+            .expect("a good challenge");
         assert!(String::from_utf8_lossy(&answer).ends_with(proof));
         scram.check(last.as_bytes()).expect("a good signature");
         assert!(scram.check(b"v=AAAA").is_err());

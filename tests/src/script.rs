@@ -133,7 +133,11 @@ pub(crate) struct Statement {
 pub(crate) fn statements(file: &str, text: &str) -> Result<Vec<Statement>, Misread> {
     let mut found: Vec<Statement> = Vec::new();
     for (at, line) in text.lines().enumerate() {
-        let misread = |why: &str| Misread { file: file.into(), line: at + 1, why: why.into() };
+        let misread = |why: &str| Misread {
+            file: file.into(),
+            line: at + 1,
+            why: why.into(),
+        };
         if line.trim().is_empty() || line.starts_with('#') {
             continue;
         }
@@ -144,7 +148,10 @@ pub(crate) fn statements(file: &str, text: &str) -> Result<Vec<Statement>, Misre
             last.text.push('\n');
             last.text.push_str(line.trim());
         } else {
-            found.push(Statement { line: at + 1, text: line.trim_end().to_owned() });
+            found.push(Statement {
+                line: at + 1,
+                text: line.trim_end().to_owned(),
+            });
         }
     }
     Ok(found)
@@ -156,14 +163,23 @@ pub(crate) fn statements(file: &str, text: &str) -> Result<Vec<Statement>, Misre
 ///
 /// [`Misread`] with file and line.
 pub fn read(file: &str, text: &str) -> Result<Script, Misread> {
-    let misread = |line: usize, why: String| Misread { file: file.into(), line, why };
+    let misread = |line: usize, why: String| Misread {
+        file: file.into(),
+        line,
+        why,
+    };
     let title = text
         .lines()
         .next()
         .and_then(|line| line.strip_prefix('#'))
         .map(str::trim)
         .filter(|title| !title.is_empty())
-        .ok_or_else(|| misread(1, "the first line must be `# ` and what the scenario shows".into()))?;
+        .ok_or_else(|| {
+            misread(
+                1,
+                "the first line must be `# ` and what the scenario shows".into(),
+            )
+        })?;
     let mut script = Script {
         file: file.to_owned(),
         title: title.to_owned(),
@@ -237,11 +253,16 @@ fn roles(script: &mut Script, text: &str) -> Result<(), String> {
             role.manner = manner(inside, &mut role.login)?;
             rest = after.trim_start();
         }
-        if ["admin", "everyone", "clock", "trace", "given", "configured"].contains(&role.name.as_str()) {
+        if ["admin", "everyone", "clock", "trace", "given", "configured"]
+            .contains(&role.name.as_str())
+        {
             return Err(format!("no player can be called {:?}", role.name));
         }
         if script.roles.iter().any(|other| other.name == role.name) {
-            return Err(format!("two players are called {0}: say `{jid} as NAME`", role.name));
+            return Err(format!(
+                "two players are called {0}: say `{jid} as NAME`",
+                role.name
+            ));
         }
         script.roles.push(role);
     }
@@ -256,18 +277,30 @@ fn role_of(jid: &str) -> Result<Role, String> {
         Some((bare, resource)) => (bare, Some(resource.to_owned())),
         None => (jid, None),
     };
-    let (user, host) = bare.split_once('@').ok_or_else(|| format!("{jid:?} is not user@host/resource"))?;
+    let (user, host) = bare
+        .split_once('@')
+        .ok_or_else(|| format!("{jid:?} is not user@host/resource"))?;
     let mut login = Login::new(user, host, "");
     login.resource = resource;
     Ok(Role {
         name: user.to_owned(),
         login,
-        manner: Manner { present: true, interested: true, priority: Some(0), hears_itself: false },
+        manner: Manner {
+            present: true,
+            interested: true,
+            priority: Some(0),
+            hears_itself: false,
+        },
     })
 }
 
 fn manner(text: &str, login: &mut Login) -> Result<Manner, String> {
-    let mut manner = Manner { present: true, interested: true, priority: Some(0), hears_itself: false };
+    let mut manner = Manner {
+        present: true,
+        interested: true,
+        priority: Some(0),
+        hears_itself: false,
+    };
     for part in text.split(',') {
         let words: Vec<&str> = part.split_whitespace().collect();
         match words.as_slice() {
@@ -278,12 +311,18 @@ fn manner(text: &str, login: &mut Login) -> Result<Manner, String> {
             ["uninterested"] => manner.interested = false,
             ["hears", "itself"] => manner.hears_itself = true,
             ["priority", number] => {
-                let number = number.parse().map_err(|_| format!("{number:?} is no priority (-128 to 127)"))?;
+                let number = number
+                    .parse()
+                    .map_err(|_| format!("{number:?} is no priority (-128 to 127)"))?;
                 manner.priority = Some(number);
             }
-            ["via", door] => login.door = Door::named(door).ok_or_else(|| format!("no door is called {door:?}"))?,
+            ["via", door] => {
+                login.door =
+                    Door::named(door).ok_or_else(|| format!("no door is called {door:?}"))?
+            }
             ["with", name] => {
-                let mechanism = Mechanism::named(name).ok_or_else(|| format!("no mechanism is called {name:?}"))?;
+                let mechanism = Mechanism::named(name)
+                    .ok_or_else(|| format!("no mechanism is called {name:?}"))?;
                 login.mechanism = Some(mechanism);
             }
             _ => return Err(format!("players cannot be ({})", part.trim())),
@@ -297,7 +336,10 @@ fn player(script: &Script, name: &str) -> Result<String, String> {
         return Ok(name.to_owned());
     }
     let known: Vec<&str> = script.roles.iter().map(|role| role.name.as_str()).collect();
-    Err(format!("nobody called {name:?} is on stage (there: {})", known.join(", ")))
+    Err(format!(
+        "nobody called {name:?} is on stage (there: {})",
+        known.join(", ")
+    ))
 }
 
 fn given(script: &Script, text: &str) -> Result<Given, String> {
@@ -308,7 +350,9 @@ fn given(script: &Script, text: &str) -> Result<Given, String> {
         [one, "and", other, "are", "strangers"] => Ok(Given::Strangers(who(one)?, who(other)?)),
         [one, "sees", other] => Ok(Given::Sees(who(one)?, who(other)?)),
         [one, "knows", other] => Ok(Given::Knows(who(one)?, who(other)?)),
-        _ => Err(format!("what is given by {text:?}? (A and B are friends, A and B are strangers, A sees B, A knows B)")),
+        _ => Err(format!(
+            "what is given by {text:?}? (A and B are friends, A and B are strangers, A sees B, A knows B)"
+        )),
     }
 }
 
@@ -350,10 +394,16 @@ fn spoken(name: String, verb: &str, rest: &str) -> Result<Act, String> {
         "is" if rest == "closed" => Ok(Act::IsClosed(name)),
         "reconnects" if rest.is_empty() => Ok(Act::Reconnects(name, None)),
         "reconnects" => {
-            let inside = rest.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
-            let inside = inside.ok_or_else(|| format!("reconnects how? {rest:?} has no parentheses"))?;
+            let inside = rest
+                .strip_prefix('(')
+                .and_then(|rest| rest.strip_suffix(')'));
+            let inside =
+                inside.ok_or_else(|| format!("reconnects how? {rest:?} has no parentheses"))?;
             // Doors and mechanisms stay those of the first login.
-            Ok(Act::Reconnects(name, Some(manner(inside, &mut Login::new("", "", ""))?)))
+            Ok(Act::Reconnects(
+                name,
+                Some(manner(inside, &mut Login::new("", "", ""))?),
+            ))
         }
         other => Err(format!(
             "players cannot {other:?} (says, sends, hears, ignores, closes, vanishes, is closed, reconnects)"
@@ -381,7 +431,9 @@ fn command(text: &str) -> Result<Vec<String>, String> {
     let mut rest = text.trim();
     while !rest.is_empty() {
         let (word, after) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"').ok_or("a quotation mark is not closed")?,
+            Some(quoted) => quoted
+                .split_once('"')
+                .ok_or("a quotation mark is not closed")?,
             None => split_word(rest),
         };
         words.push(word.to_owned());
@@ -394,8 +446,15 @@ fn command(text: &str) -> Result<Vec<String>, String> {
 }
 
 fn clock(by: &str, unit: &str) -> Result<Act, String> {
-    let say = || format!("the clock moves by `+NUMBER s`, `+NUMBER min`, `+NUMBER h` or `+NUMBER d`, not by {by:?} {unit:?}");
-    let number: u64 = by.strip_prefix('+').and_then(|number| number.parse().ok()).ok_or_else(say)?;
+    let say = || {
+        format!(
+            "the clock moves by `+NUMBER s`, `+NUMBER min`, `+NUMBER h` or `+NUMBER d`, not by {by:?} {unit:?}"
+        )
+    };
+    let number: u64 = by
+        .strip_prefix('+')
+        .and_then(|number| number.parse().ok())
+        .ok_or_else(say)?;
     let seconds = match unit {
         "s" => 1,
         "min" => 60,
@@ -435,7 +494,11 @@ mod tests {
         let said = |text: &str| read("x.txt", text).expect_err("a mistake").to_string();
         assert!(said("on stage a@b").starts_with("x.txt:1: the first line"));
         let wrong = "# t\non stage alice@a/x\n\nalice says <presence>\n";
-        assert!(said(wrong).starts_with("x.txt:4: not well-formed"), "{}", said(wrong));
+        assert!(
+            said(wrong).starts_with("x.txt:4: not well-formed"),
+            "{}",
+            said(wrong)
+        );
         let nobody = "# t\non stage alice@a/x\nbob says <presence/>\n";
         assert!(said(nobody).starts_with("x.txt:3: nobody called \"bob\""));
         let verb = "# t\non stage alice@a/x\nalice sings <presence/>\n";

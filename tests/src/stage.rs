@@ -61,7 +61,11 @@ pub trait Server: Send + Sync {
     fn authority_pem(&self) -> String;
 
     /// Creates an account.
-    fn register<'a>(&'a self, account: &'a str, password: &'a str) -> BoxFuture<'a, Result<(), String>>;
+    fn register<'a>(
+        &'a self,
+        account: &'a str,
+        password: &'a str,
+    ) -> BoxFuture<'a, Result<(), String>>;
 
     /// Runs an admin command as an operator would type it after `natterctl`.
     fn admin(&self, words: Vec<String>) -> BoxFuture<'_, Result<Asked, Unable>>;

@@ -32,16 +32,27 @@ pub fn read(file: &str, text: &str) -> Result<Vec<Cell>, String> {
     let mut cells = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let place = format!("{file}:{}", at + 1);
-        let Some(inside) = line.trim().strip_prefix('|').and_then(|line| line.strip_suffix('|')) else {
+        let Some(inside) = line
+            .trim()
+            .strip_prefix('|')
+            .and_then(|line| line.strip_suffix('|'))
+        else {
             continue;
         };
-        let row: Vec<String> = inside.split('|').map(|cell| cell.trim().to_owned()).collect();
+        let row: Vec<String> = inside
+            .split('|')
+            .map(|cell| cell.trim().to_owned())
+            .collect();
         let Some(columns) = &heading else {
             heading = Some(row);
             continue;
         };
         if row.len() != columns.len() {
-            return Err(format!("{place}: {} cells expected, {} found", columns.len(), row.len()));
+            return Err(format!(
+                "{place}: {} cells expected, {} found",
+                columns.len(),
+                row.len()
+            ));
         }
         let Some((first, others)) = row.split_first() else {
             continue;
@@ -75,7 +86,12 @@ async fn with_server(
 }
 
 /// A client that is connected, interested and available with these priorities, as asked.
-async fn log_in(server: &dyn Server, user: &str, resource: &str, priority: Option<i8>) -> Result<Client, String> {
+async fn log_in(
+    server: &dyn Server,
+    user: &str,
+    resource: &str,
+    priority: Option<i8>,
+) -> Result<Client, String> {
     let login = Login::new(user, "a.example", resource);
     let say = |broken: crate::wire::Broken| broken.to_string();
     let mut client = Client::connect(server, &login).await.map_err(say)?;
@@ -89,14 +105,19 @@ async fn log_in(server: &dyn Server, user: &str, resource: &str, priority: Optio
 
 async fn register(server: &dyn Server, user: &str) -> Result<(), String> {
     let password = crate::client::password_of(user);
-    server.register(&format!("{user}@a.example"), &password).await
+    server
+        .register(&format!("{user}@a.example"), &password)
+        .await
 }
 
 /// All of these clients, to the server and back, until nothing is under way.
 async fn quiet(server: &dyn Server, clients: &mut [&mut Client]) -> Result<(), String> {
     for _ in 0..3 {
         for client in clients.iter_mut() {
-            client.round_trip().await.map_err(|broken| broken.to_string())?;
+            client
+                .round_trip()
+                .await
+                .map_err(|broken| broken.to_string())?;
         }
         server.settle().await;
     }
@@ -113,8 +134,11 @@ pub async fn delivery(cell: &Cell, troupe: &dyn Troupe) -> Result<End, String> {
     played.map_err(|why| format!("{}: {} to {:?}: {why}", cell.place, cell.column, cell.row))
 }
 
+/// Resources with their priorities.
+type Resources = &'static [(&'static str, i8)];
+
 /// What a situation of the delivery table is: Bob's resources and the address Alice writes to.
-fn situation(row: &str) -> Result<(Option<&'static [(&'static str, i8)]>, &'static str), String> {
+fn situation(row: &str) -> Result<(Option<Resources>, &'static str), String> {
     Ok(match row {
         "no such account, bare" => (None, "bob@a.example"),
         "no such account, full" => (None, "bob@a.example/match"),
@@ -124,9 +148,15 @@ fn situation(row: &str) -> Result<(Option<&'static [(&'static str, i8)]>, &'stat
         "only negative, full, match" => (Some(&[("match", -1)]), "bob@a.example/match"),
         "only negative, full, no match" => (Some(&[("other", -1)]), "bob@a.example/match"),
         "one non-negative, bare" => (Some(&[("match", 0)]), "bob@a.example"),
-        "several non-negative, bare" => (Some(&[("match", 0), ("other", 5), ("asleep", -1)]), "bob@a.example"),
+        "several non-negative, bare" => (
+            Some(&[("match", 0), ("other", 5), ("asleep", -1)]),
+            "bob@a.example",
+        ),
         "full, match" => (Some(&[("match", 0), ("other", 5)]), "bob@a.example/match"),
-        "full, no match" => (Some(&[("other", 0), ("more", 5), ("asleep", -1)]), "bob@a.example/match"),
+        "full, no match" => (
+            Some(&[("other", 0), ("more", 5), ("asleep", -1)]),
+            "bob@a.example/match",
+        ),
         other => return Err(format!("no situation is called {other:?}")),
     })
 }
@@ -139,7 +169,11 @@ async fn deliver(cell: &Cell, server: &dyn Server) -> Result<(), String> {
     if let Some(resources) = resources {
         register(server, "bob").await?;
         for (resource, priority) in resources {
-            bobs.push((*resource, *priority, log_in(server, "bob", resource, Some(*priority)).await?));
+            bobs.push((
+                *resource,
+                *priority,
+                log_in(server, "bob", resource, Some(*priority)).await?,
+            ));
         }
     }
     let everyone = |alice: &mut Client, bobs: &mut Vec<(&str, i8, Client)>| {
@@ -150,11 +184,18 @@ async fn deliver(cell: &Cell, server: &dyn Server) -> Result<(), String> {
     everyone(&mut alice, &mut bobs);
     let kind = &cell.column;
     let error = match kind.as_str() {
-        "error" => "<error type='cancel'><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>",
+        "error" => {
+            "<error type='cancel'><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+        }
         _ => "",
     };
-    let message = format!("<message to='{to}' type='{kind}' id='the-one'><body>for whom?</body>{error}</message>");
-    alice.send(&message).await.map_err(|broken| broken.to_string())?;
+    let message = format!(
+        "<message to='{to}' type='{kind}' id='the-one'><body>for whom?</body>{error}</message>"
+    );
+    alice
+        .send(&message)
+        .await
+        .map_err(|broken| broken.to_string())?;
     settle_all(server, &mut alice, &mut bobs).await?;
 
     let wanted_by = |resource: &str, priority: i8| match cell.text.as_str() {
@@ -166,12 +207,18 @@ async fn deliver(cell: &Cell, server: &dyn Server) -> Result<(), String> {
         let heard = messages(bob);
         let wanted = usize::from(wanted_by(resource, *priority));
         if heard.len() != wanted {
-            return Err(bob.broken(&format!("bob/{resource} must hear {wanted} messages, heard {heard:?}")).to_string());
+            return Err(bob
+                .broken(&format!(
+                    "bob/{resource} must hear {wanted} messages, heard {heard:?}"
+                ))
+                .to_string());
         }
         for message in heard {
             let rewritten = message.attr("to").is_some_and(|heard_to| heard_to != to);
             if rewritten || message.attr("type").unwrap_or("normal") != kind {
-                return Err(bob.broken(&format!("to and type must stay {to} and {kind}: {message}")).to_string());
+                return Err(bob
+                    .broken(&format!("to and type must stay {to} and {kind}: {message}"))
+                    .to_string());
             }
         }
     }
@@ -181,16 +228,27 @@ async fn deliver(cell: &Cell, server: &dyn Server) -> Result<(), String> {
             && message.attr("id") == Some("the-one")
             && message.attr("from") == Some(to)
             && message.children().any(|error| {
-                error.name == "error" && error.children().any(|condition| condition.name == "service-unavailable")
+                error.name == "error"
+                    && error
+                        .children()
+                        .any(|condition| condition.name == "service-unavailable")
             })
     };
     match (cell.text.as_str(), returned.as_slice()) {
         ("E", [one]) if bounced(one) => {}
         ("E", other) => {
-            return Err(alice.broken(&format!("service-unavailable expected, Alice heard {other:?}")).to_string());
+            return Err(alice
+                .broken(&format!(
+                    "service-unavailable expected, Alice heard {other:?}"
+                ))
+                .to_string());
         }
         (_, []) => {}
-        (_, other) => return Err(alice.broken(&format!("Alice must hear nothing, heard {other:?}")).to_string()),
+        (_, other) => {
+            return Err(alice
+                .broken(&format!("Alice must hear nothing, heard {other:?}"))
+                .to_string());
+        }
     }
     if resources.is_some() {
         kept(cell, server).await?;
@@ -206,11 +264,17 @@ async fn kept(cell: &Cell, server: &dyn Server) -> Result<(), String> {
     let wanted = usize::from(cell.text == "O");
     match heard.len() == wanted {
         true => Ok(()),
-        false => Err(later.broken(&format!("{wanted} kept messages expected, heard {heard:?}")).to_string()),
+        false => Err(later
+            .broken(&format!("{wanted} kept messages expected, heard {heard:?}"))
+            .to_string()),
     }
 }
 
-async fn settle_all(server: &dyn Server, alice: &mut Client, bobs: &mut [(&str, i8, Client)]) -> Result<(), String> {
+async fn settle_all(
+    server: &dyn Server,
+    alice: &mut Client,
+    bobs: &mut [(&str, i8, Client)],
+) -> Result<(), String> {
     let mut clients: Vec<&mut Client> = vec![alice];
     clients.extend(bobs.iter_mut().map(|(_, _, bob)| bob));
     quiet(server, &mut clients).await
@@ -241,9 +305,21 @@ pub enum Direction {
 /// # Errors
 ///
 /// What went differently, with the place of the cell.
-pub async fn subscription(cell: &Cell, direction: Direction, troupe: &dyn Troupe) -> Result<End, String> {
-    let played = with_server(troupe, async |server| subscribe(cell, direction, server).await).await;
-    played.map_err(|why| format!("{}: {direction:?} {} in state {}: {why}", cell.place, cell.column, cell.row))
+pub async fn subscription(
+    cell: &Cell,
+    direction: Direction,
+    troupe: &dyn Troupe,
+) -> Result<End, String> {
+    let played = with_server(troupe, async |server| {
+        subscribe(cell, direction, server).await
+    })
+    .await;
+    played.map_err(|why| {
+        format!(
+            "{}: {direction:?} {} in state {}: {why}",
+            cell.place, cell.column, cell.row
+        )
+    })
 }
 
 /// What leads Alice from `N` to a state: who says what.
@@ -254,10 +330,23 @@ fn way_to(state: &str) -> Result<&'static [(&'static str, &'static str)], String
         "NI" => &[("bob", "subscribe")],
         "NOI" => &[("alice", "subscribe"), ("bob", "subscribe")],
         "T" => &[("alice", "subscribe"), ("bob", "subscribed")],
-        "TI" => &[("alice", "subscribe"), ("bob", "subscribed"), ("bob", "subscribe")],
+        "TI" => &[
+            ("alice", "subscribe"),
+            ("bob", "subscribed"),
+            ("bob", "subscribe"),
+        ],
         "F" => &[("bob", "subscribe"), ("alice", "subscribed")],
-        "FO" => &[("bob", "subscribe"), ("alice", "subscribed"), ("alice", "subscribe")],
-        "B" => &[("alice", "subscribe"), ("bob", "subscribed"), ("bob", "subscribe"), ("alice", "subscribed")],
+        "FO" => &[
+            ("bob", "subscribe"),
+            ("alice", "subscribed"),
+            ("alice", "subscribe"),
+        ],
+        "B" => &[
+            ("alice", "subscribe"),
+            ("bob", "subscribed"),
+            ("bob", "subscribe"),
+            ("alice", "subscribed"),
+        ],
         other => return Err(format!("no state is called {other:?}")),
     })
 }
@@ -275,7 +364,11 @@ impl Pair<'_> {
             "alice" => (&mut self.alice, "bob@a.example"),
             _ => (&mut self.bob, "alice@a.example"),
         };
-        let sent = speaker.send(&format!("<presence type='{kind}' to='{other}' id='{kind}'/>")).await;
+        let sent = speaker
+            .send(&format!(
+                "<presence type='{kind}' to='{other}' id='{kind}'/>"
+            ))
+            .await;
         sent.map_err(|broken| broken.to_string())?;
         quiet(self.server, &mut [&mut self.alice, &mut self.bob]).await
     }
@@ -283,7 +376,10 @@ impl Pair<'_> {
     /// The state Alice's roster and her open requests show.
     async fn state(&mut self) -> Result<String, String> {
         let item = self.item().await?;
-        let subscription = item.as_ref().and_then(|item| item.attr("subscription")).unwrap_or("none");
+        let subscription = item
+            .as_ref()
+            .and_then(|item| item.attr("subscription"))
+            .unwrap_or("none");
         let letter = match subscription {
             "none" => "N",
             "to" => "T",
@@ -291,22 +387,40 @@ impl Pair<'_> {
             "both" => "B",
             other => return Err(format!("no subscription is called {other:?}")),
         };
-        let out = item.as_ref().is_some_and(|item| item.attr("ask") == Some("subscribe"));
+        let out = item
+            .as_ref()
+            .is_some_and(|item| item.attr("ask") == Some("subscribe"));
         let pending_in = self.request_is_open().await?;
-        Ok(format!("{letter}{}{}", if out { "O" } else { "" }, if pending_in { "I" } else { "" }))
+        Ok(format!(
+            "{letter}{}{}",
+            if out { "O" } else { "" },
+            if pending_in { "I" } else { "" }
+        ))
     }
 
     async fn item(&mut self) -> Result<Option<Element>, String> {
-        let roster = self.alice.fetch_roster().await.map_err(|broken| broken.to_string())?;
-        let query = roster.child("jabber:iq:roster", "query").ok_or("no roster")?;
-        let item = query.children().find(|item| item.attr("jid") == Some("bob@a.example"));
+        let roster = self
+            .alice
+            .fetch_roster()
+            .await
+            .map_err(|broken| broken.to_string())?;
+        let query = roster
+            .child("jabber:iq:roster", "query")
+            .ok_or("no roster")?;
+        let item = query
+            .children()
+            .find(|item| item.attr("jid") == Some("bob@a.example"));
         Ok(item.cloned())
     }
 
     /// Whether Bob's request is told to a session of Alice's that comes now (RFC 6121 §3.1.3).
     async fn request_is_open(&mut self) -> Result<bool, String> {
         let mut look = log_in(self.server, "alice", "look", Some(0)).await?;
-        quiet(self.server, &mut [&mut look, &mut self.alice, &mut self.bob]).await?;
+        quiet(
+            self.server,
+            &mut [&mut look, &mut self.alice, &mut self.bob],
+        )
+        .await?;
         let mut open = false;
         while let Some(Heard::Element(element)) = look.heard_already() {
             open |= element.name == "presence" && element.attr("type") == Some("subscribe");
@@ -332,13 +446,18 @@ fn subscription_stanzas(client: &mut Client, kind: &str) -> Vec<Element> {
 /// Whether a client has heard a roster push, and forgets the rest.
 fn pushes(heard: &[Element]) -> usize {
     let push = |element: &&Element| {
-        element.name == "iq" && element.attr("type") == Some("set") && element.child("jabber:iq:roster", "query").is_some()
+        element.name == "iq"
+            && element.attr("type") == Some("set")
+            && element.child("jabber:iq:roster", "query").is_some()
     };
     heard.iter().filter(push).count()
 }
 
 async fn subscribe(cell: &Cell, direction: Direction, server: &dyn Server) -> Result<(), String> {
-    let (route, next) = cell.text.split_once(' ').ok_or("a cell is route and next state")?;
+    let (route, next) = cell
+        .text
+        .split_once(' ')
+        .ok_or("a cell is route and next state")?;
     let next = if next == "=" { cell.row.as_str() } else { next };
     register(server, "alice").await?;
     register(server, "bob").await?;
@@ -352,7 +471,10 @@ async fn subscribe(cell: &Cell, direction: Direction, server: &dyn Server) -> Re
     }
     let before = pair.state().await?;
     if before != cell.row {
-        return Err(pair.alice.broken(&format!("on the way to {} the state is {before}", cell.row)).to_string());
+        return Err(pair
+            .alice
+            .broken(&format!("on the way to {} the state is {before}", cell.row))
+            .to_string());
     }
     let item_before = pair.item().await?;
     let kind = cell.column.as_str();
@@ -378,32 +500,55 @@ async fn subscribe(cell: &Cell, direction: Direction, server: &dyn Server) -> Re
         Direction::Outbound => ("alice@a.example", "bob@a.example"),
         Direction::Inbound => ("bob@a.example", "alice@a.example"),
     };
-    let bare = |stanza: &Element| stanza.attr("from") == Some(from) && stanza.attr("to").is_none_or(|heard| heard == to);
+    let bare = |stanza: &Element| {
+        stanza.attr("from") == Some(from) && stanza.attr("to").is_none_or(|heard| heard == to)
+    };
     if let Some(stanza) = told.iter().find(|stanza| !bare(stanza)) {
         return Err(format!("from and to must be bare (RFC 6121 §3): {stanza}"));
     }
     let after = pair.state().await?;
     if after != next {
-        return Err(pair.alice.broken(&format!("the state must become {next}, became {after}")).to_string());
+        return Err(pair
+            .alice
+            .broken(&format!("the state must become {next}, became {after}"))
+            .to_string());
     }
     let item_after = pair.item().await?;
     let pushed = pushes(&alice_heard);
     if item_before != item_after && pushed == 0 {
-        return Err(pair.alice.broken("the roster changed without a push").to_string());
+        return Err(pair
+            .alice
+            .broken("the roster changed without a push")
+            .to_string());
     }
     if item_before.is_none() && item_after.is_none() && pushed > 0 {
-        return Err(pair.alice.broken("what is not in the roster was pushed").to_string());
+        return Err(pair
+            .alice
+            .broken("what is not in the roster was pushed")
+            .to_string());
     }
     if direction == Direction::Inbound {
         // What Alice's server lets through to her is this table's own column.
         let wanted = usize::from(route == "+");
         if told.len() != wanted {
-            return Err(pair.alice.broken(&format!("{wanted} × {kind} must reach Alice, {} did", told.len())).to_string());
+            return Err(pair
+                .alice
+                .broken(&format!(
+                    "{wanted} × {kind} must reach Alice, {} did",
+                    told.len()
+                ))
+                .to_string());
         }
     } else {
         let wanted = usize::from(route == "+" && shown(mirrored(&cell.row), kind));
         if told.len() != wanted {
-            return Err(pair.bob.broken(&format!("{wanted} × {kind} must reach Bob, {} did", told.len())).to_string());
+            return Err(pair
+                .bob
+                .broken(&format!(
+                    "{wanted} × {kind} must reach Bob, {} did",
+                    told.len()
+                ))
+                .to_string());
         }
     }
     Ok(())

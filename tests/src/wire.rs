@@ -42,6 +42,8 @@ impl fmt::Display for Broken {
     }
 }
 
+impl std::error::Error for Broken {}
+
 /// How many remembered things a failure shows.
 const REMEMBERED: usize = 30;
 /// How many bytes of each.
@@ -102,7 +104,9 @@ impl Wire {
         };
         let stream = match within(TcpStream::connect(address)).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(wire.broken(&format!("no connection to {address}: {error}"))),
+            Ok(Err(error)) => {
+                return Err(wire.broken(&format!("no connection to {address}: {error}")));
+            }
             Err(_) => return Err(wire.broken(&format!("no connection to {address} in time"))),
         };
         stream.set_nodelay(true).ok();
@@ -116,7 +120,12 @@ impl Wire {
     /// # Errors
     ///
     /// [`Broken`] when the handshake fails.
-    pub async fn start_tls(&mut self, domain: &str, roots: RootCertStore, alpn: &[&[u8]]) -> Result<(), Broken> {
+    pub async fn start_tls(
+        &mut self,
+        domain: &str,
+        roots: RootCertStore,
+        alpn: &[&[u8]],
+    ) -> Result<(), Broken> {
         let name = ServerName::try_from(domain.to_owned())
             .map_err(|error| self.broken(&format!("{domain}: {error}")))?;
         let Some(io) = self.io.take() else {
@@ -282,7 +291,10 @@ impl Wire {
         if !self.heard.is_empty() {
             transcript.note('<', &self.heard);
         }
-        Broken { what: what.to_owned(), transcript: transcript.to_string() }
+        Broken {
+            what: what.to_owned(),
+            transcript: transcript.to_string(),
+        }
     }
 }
 
@@ -290,7 +302,11 @@ impl Wire {
 pub fn show(frame: &Frame) -> String {
     match frame {
         Frame::Header(header) => {
-            let attrs: Vec<String> = header.attrs.iter().map(|attr| format!(" {}=\"{}\"", attr.name, attr.value)).collect();
+            let attrs: Vec<String> = header
+                .attrs
+                .iter()
+                .map(|attr| format!(" {}=\"{}\"", attr.name, attr.value))
+                .collect();
             format!("<stream:{}{}>", header.name, attrs.concat())
         }
         Frame::Element(element) => element.to_string(),

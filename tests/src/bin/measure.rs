@@ -45,7 +45,10 @@ fn print_line(line: &str) {
 
 async fn measure() -> Result<(), Failed> {
     // Cargo puts the programs of one profile side by side.
-    let folder = std::env::current_exe()?.parent().ok_or("this program lies nowhere")?.to_owned();
+    let folder = std::env::current_exe()?
+        .parent()
+        .ok_or("this program lies nowhere")?
+        .to_owned();
     let troupe = Binaries::from(folder);
     let server = troupe
         .start("")
