@@ -11,10 +11,19 @@ use crate::steering::described;
 /// docs/PROTOCOLS.md: what is implemented, and by which module.
 #[must_use]
 pub fn protocols() -> String {
-    let mut page = heading("Protocols", "What Natter implements. The core is in the crates; each module names its own sources.");
-    page.push_str("| Specification | Version or section | By | Completeness |\n| --- | --- | --- | --- |\n");
+    let mut page = heading(
+        "Protocols",
+        "What Natter implements. The core is in the crates; each module names its own sources.",
+    );
+    page.push_str(
+        "| Specification | Version or section | By | Completeness |\n| --- | --- | --- | --- |\n",
+    );
     let core = [
-        ("RFC 6120", "streams, TLS, SASL, bind, stanzas", "stream, session, router"),
+        (
+            "RFC 6120",
+            "streams, TLS, SASL, bind, stanzas",
+            "stream, session, router",
+        ),
         ("RFC 6121", "§4 presence, §8 delivery", "session"),
         ("RFC 7590", "TLS 1.2 and 1.3", "net"),
         ("RFC 5802", "SCRAM-SHA-1", "auth"),
@@ -32,7 +41,10 @@ pub fn protocols() -> String {
                 Completeness::Complete => "complete".to_owned(),
                 Completeness::Partial(missing) => format!("partial: {missing}"),
             };
-            let row = format!("| {source} | {} | {} | {completeness} |", source.version, kind.name);
+            let row = format!(
+                "| {source} | {} | {} | {completeness} |",
+                source.version, kind.name
+            );
             rows.push((source.to_string(), row));
         }
     }
@@ -84,14 +96,20 @@ pub fn config() -> String {
 /// In words: the server that is asked for its commands did not start.
 pub async fn commands() -> Result<String, String> {
     let folder = std::env::temp_dir().join(format!("natter-docs-{}", std::process::id()));
-    let place = crate::settings::Place { file: None, data_dir: Some(folder.clone()) };
-    let mut loaded = place.load(CATALOG, crate::server::STANDARD).map_err(|error| error.to_string())?;
+    let place = crate::settings::Place {
+        file: None,
+        data_dir: Some(folder.clone()),
+    };
+    let mut loaded = place
+        .load(CATALOG, crate::server::STANDARD)
+        .map_err(|error| error.to_string())?;
     for listener in &mut loaded.listeners {
         listener.address = vec!["127.0.0.1:0".to_owned()];
     }
     let server = crate::Server::start_loaded(place, loaded, otp::Clock::real()).await;
     let server = server.map_err(|error| error.to_string())?;
-    let page = heading("Commands", "Every command of natterctl.") + &admin::reference(&server.node().commands);
+    let page = heading("Commands", "Every command of natterctl.")
+        + &admin::reference(&server.node().commands);
     // Ended or cut short, the page is the same.
     let _ = server.stop().await;
     let _ = std::fs::remove_dir_all(folder);

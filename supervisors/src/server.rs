@@ -9,18 +9,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use admin::{ControlSocket, Commands};
+use admin::{Commands, ControlSocket};
 use auth::{Auth, AuthOptions};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use gen_mod::{Catalog, Host, HostParts, ModuleTable, Services};
-use net::{Accept, Bound, Certificates, ListenerLimits, PeerAddr, SelfSigned, Sources, listener_child};
+use net::{
+    Accept, Bound, Certificates, ListenerLimits, PeerAddr, SelfSigned, Sources, listener_child,
+};
 use node::{Node, NodeParts, Steering};
 use otp::{App, Clock, ExitReason, Shards, System};
 use router::Router;
 use session::{AccountLogin, ByHooks, C2s, C2sArgs, C2sOptions, Sessions};
 use storage::{Storage, StorageError};
-use stream::{Bind, Framing, IoOptions, LegacySession, Negotiable, Profile, Sasl, StartTls, TcpTransport, TlsPolicy};
+use stream::{
+    Bind, Framing, IoOptions, LegacySession, Negotiable, Profile, Sasl, StartTls, TcpTransport,
+    TlsPolicy,
+};
 use tokio::net::TcpStream;
 
 use crate::settings::{Listener, Loaded, Place, SettingsError, Standard, TlsMode};
@@ -37,7 +42,10 @@ const SESSION_SHARDS: usize = 16;
 pub const CATALOG: Catalog = Catalog(modules::ALL);
 
 /// What runs by default.
-pub const STANDARD: Standard = Standard { always: modules::STANDARD, unconfigured: &["mod_register"] };
+pub const STANDARD: Standard = Standard {
+    always: modules::STANDARD,
+    unconfigured: &["mod_register"],
+};
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +87,10 @@ impl ServerError {
     /// Whether the configuration is at fault.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, ServerError::Settings(_) | ServerError::Certificates(_))
+        matches!(
+            self,
+            ServerError::Settings(_) | ServerError::Certificates(_)
+        )
     }
 }
 
@@ -118,7 +129,11 @@ impl Server {
     /// # Errors
     ///
     /// See [`ServerError`].
-    pub async fn start_loaded(place: Place, loaded: Loaded, clock: Clock) -> Result<Server, ServerError> {
+    pub async fn start_loaded(
+        place: Place,
+        loaded: Loaded,
+        clock: Clock,
+    ) -> Result<Server, ServerError> {
         make_data_dir(&loaded)?;
         let system = System::new("natter", clock.clone());
         // Before anything is opened: two nodes on one directory would spoil it.
@@ -126,7 +141,9 @@ impl Server {
         let storage = {
             let (dir, system) = (loaded.data_dir.clone(), system.clone());
             let opening = tokio::task::spawn_blocking(move || Storage::open(&dir, &system));
-            opening.await.map_err(|error| ServerError::Tree(error.to_string()))??
+            opening
+                .await
+                .map_err(|error| ServerError::Tree(error.to_string()))??
         };
         let certificates = certificates(&loaded, &clock)?;
         let listening = listen(&loaded)?;
@@ -153,7 +170,13 @@ impl Server {
                 (name.clone(), host)
             })
             .collect();
-        let steer = Arc::new(Steer::new(place, loaded.clone(), CATALOG, STANDARD, certificates.clone()));
+        let steer = Arc::new(Steer::new(
+            place,
+            loaded.clone(),
+            CATALOG,
+            STANDARD,
+            certificates.clone(),
+        ));
         let node = Node::new(NodeParts {
             started: system.clock().now(),
             system: system.clone(),
@@ -173,10 +196,20 @@ impl Server {
         let c2s = Shards::new(&system, "c2s", SESSION_SHARDS);
         let mut acceptors = Vec::new();
         for (number, (listener, bound)) in listening.iter().enumerate() {
-            let door: Arc<dyn Accept> =
-                Arc::new(C2sDoor::new(listener, &loaded, &sessions, &certificates, c2s.clone()));
+            let door: Arc<dyn Accept> = Arc::new(C2sDoor::new(
+                listener,
+                &loaded,
+                &sessions,
+                &certificates,
+                c2s.clone(),
+            ));
             let id = format!("{}:{number} {}", listener.kind, bound.local_addr());
-            acceptors.push(listener_child(id, Arc::clone(bound), door, ListenerLimits::default()));
+            acceptors.push(listener_child(
+                id,
+                Arc::clone(bound),
+                door,
+                ListenerLimits::default(),
+            ));
         }
         let trunk = Trunk {
             storage: storage.children(),
@@ -209,7 +242,12 @@ impl Server {
                 at: bound.local_addr(),
             })
             .collect();
-        Ok(Server { app, node, steer, addresses })
+        Ok(Server {
+            app,
+            node,
+            steer,
+            addresses,
+        })
     }
 
     /// The open sockets.
@@ -256,29 +294,49 @@ impl Server {
 fn make_data_dir(loaded: &Loaded) -> Result<(), ServerError> {
     use std::os::unix::fs::DirBuilderExt;
     let path = loaded.data_dir.clone();
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&path);
     made.map_err(|why| ServerError::DataDir { path, why })
 }
 
-/// The configured certificates; where none are configured, self-signed ones for every host.
-fn certificates(loaded: &Loaded, clock: &Clock) -> Result<Certificates, ServerError> {
+/// Where certificates come from; where none are configured, self-signed ones for every host.
+pub(crate) fn certificate_sources(loaded: &Loaded) -> Sources {
     let patterns = loaded.certificate_patterns();
     let own = if patterns.is_empty() {
         loaded.hosts.clone()
     } else {
-        loaded.hosts.iter().filter(|host| *host == "localhost").cloned().collect()
+        loaded
+            .hosts
+            .iter()
+            .filter(|host| *host == "localhost")
+            .cloned()
+            .collect()
     };
-    let sources = Sources {
+    Sources {
         domains: loaded.hosts.clone(),
-        self_signed: (!own.is_empty())
-            .then(|| SelfSigned { directory: loaded.data_dir.join("certificates"), domains: own.clone() }),
+        self_signed: (!own.is_empty()).then(|| SelfSigned {
+            directory: loaded.data_dir.join("certificates"),
+            domains: own,
+        }),
         patterns,
-    };
-    let certificates =
-        Certificates::load(sources, clock).map_err(|errors| ServerError::Certificates(errors.to_string()))?;
-    if !own.is_empty() {
-        tracing::warn!(target: "natter::node", domains = ?own, "self-signed certificates: clients must trust them by hand");
     }
+}
+
+fn certificates(loaded: &Loaded, clock: &Clock) -> Result<Certificates, ServerError> {
+    let sources = certificate_sources(loaded);
+    if let Some(own) = &sources.self_signed
+        && sources.patterns.is_empty()
+    {
+        tracing::warn!(
+            target: "natter::node",
+            domains = ?own.domains,
+            "self-signed certificates: clients must trust them by hand"
+        );
+    }
+    let certificates = Certificates::load(sources, clock)
+        .map_err(|errors| ServerError::Certificates(errors.to_string()))?;
     for domain in certificates.report().uncovered {
         tracing::warn!(target: "natter::node", domain, "no certificate covers this domain");
     }
@@ -292,11 +350,20 @@ fn listen(loaded: &Loaded) -> Result<Listening, ServerError> {
     for listener in &loaded.listeners {
         for address in &listener.address {
             match bind(address, listener.backlog) {
-                Ok(bound) => listening.extend(bound.into_iter().map(|b| (listener.clone(), Arc::new(b)))),
-                Err(why) if loaded.has_default_listeners() && why.kind() != io::ErrorKind::AddrInUse => {
+                Ok(bound) => {
+                    listening.extend(bound.into_iter().map(|b| (listener.clone(), Arc::new(b))))
+                }
+                Err(why)
+                    if loaded.has_default_listeners() && why.kind() != io::ErrorKind::AddrInUse =>
+                {
                     tracing::warn!(target: "natter::node", address, %why, "not listening there");
                 }
-                Err(why) => return Err(ServerError::Listen { address: address.clone(), why }),
+                Err(why) => {
+                    return Err(ServerError::Listen {
+                        address: address.clone(),
+                        why,
+                    });
+                }
             }
         }
         if listener.tls == TlsMode::Off {
@@ -308,14 +375,26 @@ fn listen(loaded: &Loaded) -> Result<Listening, ServerError> {
         }
     }
     if listening.is_empty() {
-        let address = loaded.listeners.iter().flat_map(|l| l.address.iter()).next().cloned().unwrap_or_default();
-        return Err(ServerError::Listen { address, why: io::ErrorKind::AddrNotAvailable.into() });
+        let address = loaded
+            .listeners
+            .iter()
+            .flat_map(|l| l.address.iter())
+            .next()
+            .cloned()
+            .unwrap_or_default();
+        return Err(ServerError::Listen {
+            address,
+            why: io::ErrorKind::AddrNotAvailable.into(),
+        });
     }
     Ok(listening)
 }
 
 fn bind(address: &str, backlog: u32) -> io::Result<Vec<Bound>> {
-    address.to_socket_addrs()?.map(|address| Bound::bind(address, backlog)).collect()
+    address
+        .to_socket_addrs()?
+        .map(|address| Bound::bind(address, backlog))
+        .collect()
 }
 
 /// Takes clients' connections: one session each.
@@ -327,7 +406,13 @@ struct C2sDoor {
 }
 
 impl C2sDoor {
-    fn new(listener: &Listener, loaded: &Loaded, sessions: &Sessions, certificates: &Certificates, shards: Shards) -> C2sDoor {
+    fn new(
+        listener: &Listener,
+        loaded: &Loaded,
+        sessions: &Sessions,
+        certificates: &Certificates,
+        shards: Shards,
+    ) -> C2sDoor {
         let limits = &loaded.settings.limits;
         let bounds = |bytes: config::Bytes| xml::Limits {
             bytes: usize::try_from(bytes.0).unwrap_or(usize::MAX),
@@ -342,11 +427,20 @@ impl C2sDoor {
             TlsMode::Off => TlsPolicy::Off,
         };
         let starttls = || certificates.server_config(&[]);
-        let login = AccountLogin { auth: sessions.auth.clone(), plain_without_tls: listener.tls == TlsMode::Off };
+        let login = AccountLogin {
+            auth: sessions.auth.clone(),
+            plain_without_tls: listener.tls == TlsMode::Off,
+        };
         let negotiables: Vec<Arc<dyn Negotiable>> = vec![
-            Arc::new(StartTls::new(policy, (listener.tls != TlsMode::Off).then(starttls))),
+            Arc::new(StartTls::new(
+                policy,
+                (listener.tls != TlsMode::Off).then(starttls),
+            )),
             Arc::new(Sasl::new(Arc::new(login), policy)),
-            Arc::new(ByHooks { sessions: sessions.clone() }),
+            Arc::new(ByHooks {
+                sessions: sessions.clone(),
+                needs_tls: matches!(policy, TlsPolicy::Required | TlsPolicy::Direct),
+            }),
             Arc::new(Bind),
             Arc::new(LegacySession),
         ];
@@ -368,7 +462,11 @@ impl C2sDoor {
         C2sDoor {
             sessions: sessions.clone(),
             shards,
-            options: Arc::new(C2sOptions { profile: Arc::new(profile), io, limits: bounds(limits.stanza_bytes) }),
+            options: Arc::new(C2sOptions {
+                profile: Arc::new(profile),
+                io,
+                limits: bounds(limits.stanza_bytes),
+            }),
             before_login: bounds(limits.stanza_bytes_before_login),
         }
     }

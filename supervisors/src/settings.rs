@@ -199,22 +199,38 @@ impl Place {
             Some(path) => read(path)?,
             None => String::new(),
         };
-        let name = file.as_ref().map_or_else(|| "natter.toml".into(), |path| path.display().to_string());
+        let name = file
+            .as_ref()
+            .map_or_else(|| "natter.toml".into(), |path| path.display().to_string());
         let document = Document::parse(&name, &text)?;
         // The data directory is the file's to name, so the file is read before what is kept there.
-        let first = Layers::new().file(document.clone()).section().read::<Settings>()?;
-        let data_dir = self.data_dir.clone().or_else(|| first.data_dir.as_ref().map(|d| base.join(d)));
+        let first = Layers::new()
+            .file(document.clone())
+            .section()
+            .read::<Settings>()?;
+        let data_dir = self
+            .data_dir
+            .clone()
+            .or_else(|| first.data_dir.as_ref().map(|d| base.join(d)));
         let data_dir = data_dir.unwrap_or_else(|| base.join(DEFAULT_DATA_DIR));
         let overrides = data_dir.join(OVERRIDES);
         let kept = match std::fs::read_to_string(&overrides) {
             Ok(text) => Document::parse_overrides(&overrides.display().to_string(), &text)?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Document::empty(),
-            Err(why) => return Err(SettingsError::Read { path: overrides, why }),
+            Err(why) => {
+                return Err(SettingsError::Read {
+                    path: overrides,
+                    why,
+                });
+            }
         };
         let section = Layers::new().file(document).overrides(kept).section();
         let settings = section.read::<Settings>()?;
         let listeners = listeners(&settings, file.is_some());
-        let control = settings.control_socket.as_ref().map(|socket| base.join(socket));
+        let control = settings
+            .control_socket
+            .as_ref()
+            .map(|socket| base.join(socket));
         let loaded = Loaded {
             hosts: hosts(&settings, &section)?,
             control_socket: control.unwrap_or_else(|| data_dir.join("control.sock")),
@@ -248,12 +264,17 @@ impl Place {
                 return Ok(data_dir.join("control.sock"));
             }
         }
-        self.load(catalog, standard).map(|loaded| loaded.control_socket).map_err(|error| error.to_string())
+        self.load(catalog, standard)
+            .map(|loaded| loaded.control_socket)
+            .map_err(|error| error.to_string())
     }
 }
 
 fn read(path: &Path) -> Result<String, SettingsError> {
-    std::fs::read_to_string(path).map_err(|why| SettingsError::Read { path: path.to_owned(), why })
+    std::fs::read_to_string(path).map_err(|why| SettingsError::Read {
+        path: path.to_owned(),
+        why,
+    })
 }
 
 fn hosts(settings: &Settings, section: &Section) -> Result<Vec<String>, Errors> {
@@ -265,7 +286,9 @@ fn hosts(settings: &Settings, section: &Section) -> Result<Vec<String>, Errors> 
                 errors.push(section.error("hosts", format!("`{host}` is named twice")));
             }
             Ok(domain) => hosts.push(domain.into_owned()),
-            Err(error) => errors.push(section.error("hosts", format!("`{host}` is not a domain: {error}"))),
+            Err(error) => {
+                errors.push(section.error("hosts", format!("`{host}` is not a domain: {error}")))
+            }
         }
     }
     if hosts.is_empty() && errors.is_empty() {
@@ -280,11 +303,18 @@ fn listeners(settings: &Settings, configured: bool) -> Vec<Listener> {
     if !settings.listener.is_empty() {
         return settings.listener.clone();
     }
-    let addresses = if configured { ["0.0.0.0", "[::]"] } else { ["127.0.0.1", "[::1]"] };
+    let addresses = if configured {
+        ["0.0.0.0", "[::]"]
+    } else {
+        ["127.0.0.1", "[::1]"]
+    };
     [(5222, TlsMode::Required), (5223, TlsMode::Direct)]
         .map(|(port, tls)| Listener {
             kind: ListenerKind::C2s,
-            address: addresses.iter().map(|address| format!("{address}:{port}")).collect(),
+            address: addresses
+                .iter()
+                .map(|address| format!("{address}:{port}"))
+                .collect(),
             tls,
             backlog: 1024,
         })
@@ -303,7 +333,9 @@ impl Loaded {
     #[must_use]
     pub fn certificate_patterns(&self) -> Vec<String> {
         let patterns = self.settings.tls.certificates.iter();
-        patterns.map(|pattern| self.base.join(pattern).display().to_string()).collect()
+        patterns
+            .map(|pattern| self.base.join(pattern).display().to_string())
+            .collect()
     }
 
     fn check(&self, catalog: Catalog) -> Result<(), Errors> {
@@ -314,7 +346,9 @@ impl Loaded {
             self.check_names(&settings.modules, &path, catalog, &mut errors);
             if !self.hosts.contains(host) {
                 let near = config::nearest(host, self.hosts.iter().map(String::as_str));
-                let error = self.section.error("host", format!("`{host}` is not among the hosts"));
+                let error = self
+                    .section
+                    .error("host", format!("`{host}` is not among the hosts"));
                 errors.push(error.suggest(near));
             }
         }
@@ -322,7 +356,11 @@ impl Loaded {
             for kind in catalog.0 {
                 let configured = self.module(host, kind.name);
                 if let Err(faults) = (kind.check)(&configured.section, host) {
-                    if !faults.iter().all(|fault| errors.iter().any(|known| known.to_string() == fault.to_string())) {
+                    if !faults.iter().all(|fault| {
+                        errors
+                            .iter()
+                            .any(|known| known.to_string() == fault.to_string())
+                    }) {
                         errors.extend(faults);
                     }
                 }
@@ -331,10 +369,17 @@ impl Loaded {
         errors.or(())
     }
 
-    fn check_names(&self, modules: &BTreeMap<String, Section>, path: &str, catalog: Catalog, errors: &mut Errors) {
+    fn check_names(
+        &self,
+        modules: &BTreeMap<String, Section>,
+        path: &str,
+        catalog: Catalog,
+        errors: &mut Errors,
+    ) {
         for (name, section) in modules {
             if catalog.find(name).is_none() {
-                let error = config::Error::at(section.origin(), path, format!("unknown module `{name}`"));
+                let error =
+                    config::Error::at(section.origin(), path, format!("unknown module `{name}`"));
                 errors.push(error.suggest(catalog.nearest(name)));
             }
         }
@@ -344,15 +389,27 @@ impl Loaded {
     #[must_use]
     pub fn module(&self, host: &str, module: &str) -> Configured {
         let empty = || Section::empty(&format!("modules.{module}"));
-        let general = self.settings.modules.get(module).cloned().unwrap_or_else(empty);
-        let special = self.settings.host.get(host).and_then(|h| h.modules.get(module));
+        let general = self
+            .settings
+            .modules
+            .get(module)
+            .cloned()
+            .unwrap_or_else(empty);
+        let special = self
+            .settings
+            .host
+            .get(host)
+            .and_then(|h| h.modules.get(module));
         let section = match special {
             Some(special) => general.under(special),
             None => general,
         };
         let said = section.get::<bool>("enabled").ok().flatten();
         let enabled = said.unwrap_or_else(|| self.runs_by_default(module));
-        Configured { section: section.without(&["enabled"]), enabled }
+        Configured {
+            section: section.without(&["enabled"]),
+            enabled,
+        }
     }
 
     fn runs_by_default(&self, module: &str) -> bool {
@@ -363,8 +420,13 @@ impl Loaded {
     /// The modules that are to run on a host.
     #[must_use]
     pub fn wanted(&self, host: &str, catalog: Catalog) -> Wanted {
-        let all = catalog.0.iter().map(|kind| (kind.name, self.module(host, kind.name)));
-        all.filter(|(_, module)| module.enabled).map(|(name, module)| (name.to_owned(), module.section)).collect()
+        let all = catalog
+            .0
+            .iter()
+            .map(|kind| (kind.name, self.module(host, kind.name)));
+        all.filter(|(_, module)| module.enabled)
+            .map(|(name, module)| (name.to_owned(), module.section))
+            .collect()
     }
 
     /// The kept changes in one line each, for the log at start.

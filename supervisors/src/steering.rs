@@ -11,6 +11,7 @@ use node::{Configured, Keep, Node, Steering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::server::certificate_sources;
 use crate::settings::{Loaded, OVERRIDES, Place, Settings, Standard};
 
 /// Steers one server.
@@ -74,19 +75,29 @@ impl Steering for Steer {
             Keep::Started(section) => {
                 set(&mut overrides, &at("enabled"), &flag(true))?;
                 for entry in section.entries() {
-                    set(&mut overrides, &["host", host, "modules", module, &entry.key], &entry.value)?;
+                    set(
+                        &mut overrides,
+                        &["host", host, "modules", module, &entry.key],
+                        &entry.value,
+                    )?;
                 }
             }
             Keep::Stopped => set(&mut overrides, &at("enabled"), &flag(false))?,
         }
         overrides.save().map_err(|error| error.to_string())?;
-        *loaded = self.place.load(self.catalog, self.standard).map_err(|error| error.to_string())?;
+        *loaded = self
+            .place
+            .load(self.catalog, self.standard)
+            .map_err(|error| error.to_string())?;
         Ok(())
     }
 
     fn show(&self, origin: bool) -> String {
         let loaded = self.loaded.lock();
-        let mut shown = config::effective(&loaded.section.without(&["modules", "host"]), Settings::declared());
+        let mut shown = config::effective(
+            &loaded.section.without(&["modules", "host"]),
+            Settings::declared(),
+        );
         for host in &loaded.hosts {
             for kind in self.catalog.0 {
                 let module = loaded.module(host, kind.name);
@@ -109,29 +120,42 @@ impl Steering for Steer {
     }
 
     fn reload(&self) -> BoxFuture<'static, Result<Vec<String>, String>> {
-        let read = self.place.load(self.catalog, self.standard).map_err(|error| error.to_string());
+        let read = self
+            .place
+            .load(self.catalog, self.standard)
+            .map_err(|error| error.to_string());
         let (certificates, loaded) = (self.certificates.clone(), Arc::clone(&self.loaded));
         let (node, catalog) = (Arc::clone(&self.node), self.catalog);
         async move {
             let new = read?;
-            certificates.reload().map_err(|error| error.to_string())?;
+            certificates
+                .replace(certificate_sources(&new))
+                .map_err(|error| error.to_string())?;
             let mut changes = vec!["certificates: read anew".to_owned()];
             let old = loaded.lock().clone();
             changes.extend(needs_restart(&old, &new));
             if let Some(node) = node.get() {
                 for host in node.hosts.values() {
                     for kind in catalog.0 {
-                        let (was, is) = (old.module(&host.name, kind.name), new.module(&host.name, kind.name));
+                        let (was, is) = (
+                            old.module(&host.name, kind.name),
+                            new.module(&host.name, kind.name),
+                        );
                         let modules = Modules::of(host);
                         let words = match (was.enabled, is.enabled) {
-                            (false, true) => modules.start(kind.name, is.section).await.map(|()| "started"),
+                            (false, true) => modules
+                                .start(kind.name, is.section)
+                                .await
+                                .map(|()| "started"),
                             (true, false) => modules.stop(kind.name).await.map(|()| "stopped"),
-                            (true, true) if said(&was, kind) != said(&is, kind) => {
-                                modules.reload(kind.name, is.section).await.map(|()| "options changed")
-                            }
+                            (true, true) if said(&was, kind) != said(&is, kind) => modules
+                                .reload(kind.name, is.section)
+                                .await
+                                .map(|()| "options changed"),
                             _ => continue,
                         };
-                        let words = words.map_err(|error| format!("{} on {}: {error}", kind.name, host.name))?;
+                        let words = words
+                            .map_err(|error| format!("{} on {}: {error}", kind.name, host.name))?;
                         changes.push(format!("{} on {}: {words}", kind.name, host.name));
                     }
                 }
@@ -154,19 +178,34 @@ fn flag(value: bool) -> config::Raw {
 /// What holds for a module, without where it was said.
 fn said(module: &Configured, kind: &ModuleKind) -> Vec<(String, String)> {
     let shown = config::effective(&module.section, (kind.options)());
-    shown.into_iter().map(|value| (value.path, value.value)).collect()
+    shown
+        .into_iter()
+        .map(|value| (value.path, value.value))
+        .collect()
 }
 
 /// Differences that only a restart of the node brings in.
 fn needs_restart(old: &Loaded, new: &Loaded) -> Vec<String> {
     let values = |loaded: &Loaded| {
-        config::effective(&loaded.section.without(&["modules", "host", "tls"]), Settings::declared())
+        config::effective(
+            &loaded.section.without(&["modules", "host", "tls"]),
+            Settings::declared(),
+        )
     };
     let before = values(old);
     let changed = values(new).into_iter().filter(|value| {
-        !before.iter().any(|b| b.path == value.path && b.value == value.value)
+        !before
+            .iter()
+            .any(|b| b.path == value.path && b.value == value.value)
     });
-    changed.map(|value| format!("{} = {}: takes effect with a restart of the node", value.path, value.value)).collect()
+    changed
+        .map(|value| {
+            format!(
+                "{} = {}: takes effect with a restart of the node",
+                value.path, value.value
+            )
+        })
+        .collect()
 }
 
 /// Every table of the configuration file.

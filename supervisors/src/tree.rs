@@ -38,13 +38,24 @@ pub struct Trunk {
 impl Trunk {
     /// The root: one_for_one, because each child's state lies in tables that outlive it.
     pub fn supervisor(self) -> Supervisor {
-        let Trunk { storage, router, sm, hosts, dead_letters, c2s, listeners, control } = self;
+        let Trunk {
+            storage,
+            router,
+            sm,
+            hosts,
+            dead_letters,
+            c2s,
+            listeners,
+            control,
+        } = self;
         one_for_one()
             .child(ChildSpec::supervisor("storage_sup", group(storage)))
             .child(router)
             .child(sm)
             .child(ChildSpec::supervisor("hosts_sup", move || {
-                hosts.iter().fold(one_for_one(), |sup, host| sup.child(host.child_spec()))
+                hosts
+                    .iter()
+                    .fold(one_for_one(), |sup, host| sup.child(host.child_spec()))
             }))
             // Behind the hosts: at the end of the server it still needs their offline queues.
             .child(dead_letters)
@@ -63,7 +74,11 @@ fn one_for_one() -> Supervisor {
 }
 
 fn group(children: Vec<ChildSpec>) -> impl Fn() -> Supervisor + Send + Sync + 'static {
-    move || children.iter().fold(one_for_one(), |sup, child| sup.child(child.clone()))
+    move || {
+        children
+            .iter()
+            .fold(one_for_one(), |sup, child| sup.child(child.clone()))
+    }
 }
 
 /// A host and the modules that it is to run.
@@ -80,11 +95,15 @@ pub struct HostBranch {
 }
 
 impl HostBranch {
-    /// rest_for_one: a loader whose `modules_sup` fell has to start the modules again.
+    /// rest_for_one: a loader whose `modules_sup` fell has to start the modules again. The host's own
+    /// route comes last, so that nothing falls with it.
     fn child_spec(&self) -> ChildSpec {
         let branch = self.clone();
         ChildSpec::supervisor(self.host.name.to_string(), move || {
-            let local = LocalArgs { host: Arc::clone(&branch.host.name), sessions: branch.sessions.clone() };
+            let local = LocalArgs {
+                host: Arc::clone(&branch.host.name),
+                sessions: branch.sessions.clone(),
+            };
             let loader = LoaderArgs {
                 host: branch.host.clone(),
                 catalog: branch.catalog,
@@ -92,13 +111,14 @@ impl HostBranch {
             };
             Supervisor::new(Strategy::RestForOne)
                 .intensity(INTENSITY.0, INTENSITY.1)
-                .child(local_child_spec(local))
                 .child(
                     // Each module has a small supervisor of its own below, `temporary`: one that is
                     // given up does not touch the others.
-                    ChildSpec::supervisor("modules_sup", one_for_one).registered(modules_sup_name(&branch.host.name)),
+                    ChildSpec::supervisor("modules_sup", one_for_one)
+                        .registered(modules_sup_name(&branch.host.name)),
                 )
                 .child(loader_child_spec(loader))
+                .child(local_child_spec(local))
         })
     }
 }

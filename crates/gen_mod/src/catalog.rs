@@ -75,9 +75,14 @@ struct Controlled<M: Module> {
 }
 
 fn prepare<M: Module>(host: &Host, section: &Section) -> Result<Prepared, Errors> {
-    let opts = Arc::new(ArcSwap::from_pointee(section.for_host(&host.name).read::<M::Opts>()?));
+    let opts = Arc::new(ArcSwap::from_pointee(
+        section.for_host(&host.name).read::<M::Opts>()?,
+    ));
     let reserved: Arc<Mutex<Vec<String>>> = Arc::default();
-    let control = Arc::new(Controlled::<M> { host: host.clone(), opts: Arc::clone(&opts) });
+    let control = Arc::new(Controlled::<M> {
+        host: host.clone(),
+        opts: Arc::clone(&opts),
+    });
     let spec = {
         let (host, reserved) = (host.clone(), Arc::clone(&reserved));
         ChildSpec::supervisor(M::NAME, move || {
@@ -94,16 +99,26 @@ fn prepare<M: Module>(host: &Host, section: &Section) -> Result<Prepared, Errors
         })
         .restart(Restart::Temporary)
     };
-    Ok(Prepared { spec, reserved, control })
+    Ok(Prepared {
+        spec,
+        reserved,
+        control,
+    })
 }
 
 impl<M: Module> Control for Controlled<M> {
     fn reload(&self, section: &Section) -> Result<BoxFuture<'static, Reload>, Errors> {
         let new = Arc::new(section.for_host(&self.host.name).read::<M::Opts>()?);
         self.opts.store(Arc::clone(&new));
-        let process = self.host.system.registry().whereis::<ModuleServer<M>>(&module_name(M::NAME, &self.host.name));
+        let process = self
+            .host
+            .system
+            .registry()
+            .whereis::<ModuleServer<M>>(&module_name(M::NAME, &self.host.name));
         Ok(async move {
-            let Some(process) = process else { return Reload::Restart };
+            let Some(process) = process else {
+                return Reload::Restart;
+            };
             match process.call(Call::Reload(new), RELOAD_WITHIN).await {
                 Ok(Reply::Reloaded(reload)) => reload,
                 Ok(Reply::Answer(_)) | Err(_) => Reload::Restart,
@@ -114,7 +129,11 @@ impl<M: Module> Control for Controlled<M> {
 
     fn process(&self) -> Option<otp::AnyPid> {
         let name = module_name(M::NAME, &self.host.name);
-        self.host.system.registry().whereis::<ModuleServer<M>>(&name).map(|pid| pid.any())
+        self.host
+            .system
+            .registry()
+            .whereis::<ModuleServer<M>>(&name)
+            .map(|pid| pid.any())
     }
 }
 
@@ -123,7 +142,11 @@ impl<M: Module> Control for Controlled<M> {
 /// # Errors
 ///
 /// `None` when the module does not run, does not answer in time, or does not know the request.
-pub async fn request<M: Module, A: Any>(host: &Host, request: impl Any + Send, within: Duration) -> Option<A> {
+pub async fn request<M: Module, A: Any>(
+    host: &Host,
+    request: impl Any + Send,
+    within: Duration,
+) -> Option<A> {
     let name = module_name(M::NAME, &host.name);
     let process = host.system.registry().whereis::<ModuleServer<M>>(&name)?;
     match process.call(Call::Request(Box::new(request)), within).await {

@@ -14,8 +14,8 @@ mod source;
 pub use catalog::{Catalog, ModuleKind, kind, request};
 pub use host::{Host, HostParts, Services};
 pub use loader::{
-    LoadError, Loader, LoaderArgs, ModuleRow, ModuleTable, Modules, State, Wanted, loader_child_spec, loader_name,
-    modules_sup_name,
+    LoadError, Loader, LoaderArgs, ModuleRow, ModuleTable, Modules, State, Wanted,
+    loader_child_spec, loader_name, modules_sup_name,
 };
 pub use module::{Depends, Info, Message, Module, ModuleCtx, Reload, StartError, after, needs};
 pub use registrations::{Installed, Registration, Registrations};
@@ -26,7 +26,8 @@ pub use source::{Completeness, Series, Source, rfc, xep};
 pub mod prelude {
     pub use crate::Completeness::{Complete, Partial};
     pub use crate::{
-        Host, Info, Module, ModuleCtx, Registrations, Reload, Source, StartError, after, needs, rfc, xep,
+        Host, Info, Module, ModuleCtx, Registrations, Reload, Source, StartError, after, needs,
+        rfc, xep,
     };
     pub use config::{NoOpts, options};
     pub use router::{Flow, Iq, Packet, Priority, Routing, To, step};

@@ -6,15 +6,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use config::{Errors, Section};
-use otp::{AnyPid, CallError, ChildSpec, Ctx, ExitReason, Flow, From, GenServer, Info, Init, Instant, MonitorRef, Name, SupPid};
+use otp::{
+    AnyPid, CallError, ChildSpec, Ctx, ExitReason, Flow, From, GenServer, Info, Init, Instant,
+    MonitorRef, Name, SupPid,
+};
 use parking_lot::Mutex;
 
+use crate::Host;
 use crate::catalog::{Catalog, Control, ModuleKind, Prepared};
 use crate::module::Reload;
-use crate::Host;
 
 /// How long a change of one module may take: its start may wait for a store.
 const CHANGE_WITHIN: Duration = Duration::from_secs(30);
@@ -39,7 +43,7 @@ struct Entry {
 
 /// Which modules a host runs. Written by the loader alone.
 #[derive(Clone, Default)]
-pub struct ModuleTable(Arc<Mutex<BTreeMap<&'static str, Entry>>>);
+pub struct ModuleTable(Arc<Mutex<BTreeMap<&'static str, Entry>>>, Arc<AtomicBool>);
 
 /// A row of `natterctl module_list`. Has no `Debug`: options may hold secrets.
 #[derive(Clone)]
@@ -74,7 +78,10 @@ impl ModuleTable {
     }
 
     fn runs(&self, name: &str) -> bool {
-        self.0.lock().get(name).is_some_and(|entry| entry.state == State::Running)
+        self.0
+            .lock()
+            .get(name)
+            .is_some_and(|entry| entry.state == State::Running)
     }
 }
 
@@ -134,7 +141,9 @@ pub enum LoadError {
 }
 
 fn did_you_mean(nearest: &Option<&'static str>) -> String {
-    nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+    nearest
+        .map(|name| format!("; did you mean `{name}`?"))
+        .unwrap_or_default()
 }
 
 impl std::convert::From<CallError> for LoadError {
@@ -163,7 +172,9 @@ impl Modules {
     ///
     /// See [`LoadError`]; nothing was changed.
     pub async fn start(&self, name: &str, section: Section) -> Result<(), LoadError> {
-        self.0.call(Call::Start(name.to_owned(), section), CHANGE_WITHIN).await?
+        self.0
+            .call(Call::Start(name.to_owned(), section), CHANGE_WITHIN)
+            .await?
     }
 
     /// Stops a module and takes back all that it registered.
@@ -172,7 +183,9 @@ impl Modules {
     ///
     /// `NotRunning`, `Needed`.
     pub async fn stop(&self, name: &str) -> Result<(), LoadError> {
-        self.0.call(Call::Stop(name.to_owned()), CHANGE_WITHIN).await?
+        self.0
+            .call(Call::Stop(name.to_owned()), CHANGE_WITHIN)
+            .await?
     }
 
     /// Stops a module and starts it anew with the options it has; brings back one that was given up.
@@ -181,7 +194,9 @@ impl Modules {
     ///
     /// `NotRunning`, or why it did not start again.
     pub async fn restart(&self, name: &str) -> Result<(), LoadError> {
-        self.0.call(Call::Restart(name.to_owned()), CHANGE_WITHIN).await?
+        self.0
+            .call(Call::Restart(name.to_owned()), CHANGE_WITHIN)
+            .await?
     }
 
     /// Gives a running module new options, restarting it where it cannot take them live.
@@ -190,7 +205,9 @@ impl Modules {
     ///
     /// `NotRunning`, `Options`, or why it did not start again.
     pub async fn reload(&self, name: &str, section: Section) -> Result<(), LoadError> {
-        self.0.call(Call::Reload(name.to_owned(), section), CHANGE_WITHIN).await?
+        self.0
+            .call(Call::Reload(name.to_owned(), section), CHANGE_WITHIN)
+            .await?
     }
 }
 
@@ -253,15 +270,31 @@ impl GenServer for Loader {
 
     async fn init(args: LoaderArgs, ctx: &mut Ctx<Self>) -> Init<Self> {
         ctx.set_kind_label(args.host.name.to_string());
-        let mut loader = Loader { host: args.host, catalog: args.catalog, monitored: HashMap::new() };
-        loader.recover(ctx);
-        match loader.start_wanted(&args.wanted, ctx).await {
+        let mut loader = Loader {
+            host: args.host,
+            catalog: args.catalog,
+            monitored: HashMap::new(),
+        };
+        // What was started and stopped since the first start is in the table, not in the configuration.
+        let first = !loader.host.modules.1.swap(true, Ordering::AcqRel);
+        let started = if first {
+            loader.start_wanted(&args.wanted, ctx).await
+        } else {
+            let fallen = loader.recover(ctx);
+            loader.start_wanted(&fallen, ctx).await
+        };
+        match started {
             Ok(()) => Init::Ok(loader),
             Err(error) => Init::Stop(ExitReason::Error(error.to_string().into())),
         }
     }
 
-    async fn handle_call(&mut self, call: Call, from: From<Self::Reply>, ctx: &mut Ctx<Self>) -> Flow {
+    async fn handle_call(
+        &mut self,
+        call: Call,
+        from: From<Self::Reply>,
+        ctx: &mut Ctx<Self>,
+    ) -> Flow {
         let answer = match call {
             Call::Start(name, section) => self.start(&name, section, ctx).await,
             Call::Stop(name) => self.stop(&name).await,
@@ -281,21 +314,33 @@ impl GenServer for Loader {
 }
 
 impl Loader {
-    /// After a restart of the loader: what runs goes on; what fell with its supervisor is forgotten,
-    /// so that it is started again.
-    fn recover(&mut self, ctx: &mut Ctx<Self>) {
+    /// After a restart of the loader: what runs goes on; gives what fell with its supervisor, to be
+    /// started again.
+    fn recover(&mut self, ctx: &mut Ctx<Self>) -> Wanted {
         let modules = self.host.modules.clone();
-        modules.0.lock().retain(|name, entry| match &entry.supervisor {
-            Some(supervisor) if supervisor.is_alive() => {
-                self.monitored.insert(ctx.monitor(supervisor), name);
-                true
-            }
-            Some(_) => false,
-            None => matches!(entry.state, State::Failed(_)),
-        });
+        let mut fallen = Vec::new();
+        modules
+            .0
+            .lock()
+            .retain(|name, entry| match &entry.supervisor {
+                Some(supervisor) if supervisor.is_alive() => {
+                    self.monitored.insert(ctx.monitor(supervisor), name);
+                    true
+                }
+                Some(_) => {
+                    fallen.push(((*name).to_owned(), entry.section.clone()));
+                    false
+                }
+                None => matches!(entry.state, State::Failed(_)),
+            });
+        fallen
     }
 
-    async fn start_wanted(&mut self, wanted: &Wanted, ctx: &mut Ctx<Self>) -> Result<(), LoadError> {
+    async fn start_wanted(
+        &mut self,
+        wanted: &Wanted,
+        ctx: &mut Ctx<Self>,
+    ) -> Result<(), LoadError> {
         for (name, section) in self.in_order(wanted)? {
             let known = self.host.modules.0.lock().contains_key(name);
             if !known {
@@ -314,10 +359,16 @@ impl Loader {
         let mut ordered = Vec::with_capacity(left.len());
         while !left.is_empty() {
             let waits = |kind: &ModuleKind| {
-                kind.depends.iter().any(|d| left.iter().any(|(name, ..)| *name == d.module && *name != kind.name))
+                kind.depends.iter().any(|d| {
+                    left.iter()
+                        .any(|(name, ..)| *name == d.module && *name != kind.name)
+                })
             };
             // A circle is broken at its first module; a hard dependency then refuses to start.
-            let at = left.iter().position(|(_, _, kind)| !waits(kind)).unwrap_or(0);
+            let at = left
+                .iter()
+                .position(|(_, _, kind)| !waits(kind))
+                .unwrap_or(0);
             let (name, section, _) = left.remove(at);
             ordered.push((name, section.clone()));
         }
@@ -325,22 +376,38 @@ impl Loader {
     }
 
     fn find(&self, name: &str) -> Result<&'static ModuleKind, LoadError> {
-        self.catalog
-            .find(name)
-            .ok_or_else(|| LoadError::Unknown { name: name.to_owned(), nearest: self.catalog.nearest(name) })
+        self.catalog.find(name).ok_or_else(|| LoadError::Unknown {
+            name: name.to_owned(),
+            nearest: self.catalog.nearest(name),
+        })
     }
 
-    async fn start(&mut self, name: &str, section: Section, ctx: &mut Ctx<Self>) -> Result<(), LoadError> {
+    async fn start(
+        &mut self,
+        name: &str,
+        section: Section,
+        ctx: &mut Ctx<Self>,
+    ) -> Result<(), LoadError> {
         let kind = self.find(name)?;
         if self.host.modules.runs(name) {
             return Err(LoadError::Running(kind.name));
         }
-        let missing = kind.depends.iter().find(|d| d.hard && !self.host.modules.runs(d.module));
+        let missing = kind
+            .depends
+            .iter()
+            .find(|d| d.hard && !self.host.modules.runs(d.module));
         if let Some(missing) = missing {
-            return Err(LoadError::Missing { module: kind.name, needs: missing.module });
+            return Err(LoadError::Missing {
+                module: kind.name,
+                needs: missing.module,
+            });
         }
         let prepared = (kind.prepare)(&self.host, &section).map_err(LoadError::Options)?;
-        let Prepared { spec, reserved, control } = prepared;
+        let Prepared {
+            spec,
+            reserved,
+            control,
+        } = prepared;
         let sup = self.modules_sup(kind)?;
         let given_up = self.host.modules.0.lock().remove(kind.name);
         match sup.start_child(spec).await {
@@ -368,22 +435,34 @@ impl Loader {
                 if let Some(old) = given_up {
                     self.host.modules.0.lock().insert(kind.name, old);
                 }
-                Err(LoadError::Start { module: kind.name, why: error.to_string() })
+                Err(LoadError::Start {
+                    module: kind.name,
+                    why: error.to_string(),
+                })
             }
         }
     }
 
     fn modules_sup(&self, kind: &ModuleKind) -> Result<SupPid, LoadError> {
         let name = modules_sup_name(&self.host.name);
-        self.host.system.registry().supervisor(&name).ok_or_else(|| LoadError::Start {
-            module: kind.name,
-            why: "the host's supervisor of modules is not there".to_owned(),
-        })
+        self.host
+            .system
+            .registry()
+            .supervisor(&name)
+            .ok_or_else(|| LoadError::Start {
+                module: kind.name,
+                why: "the host's supervisor of modules is not there".to_owned(),
+            })
     }
 
     async fn release_except(&self, reserved: &Mutex<Vec<String>>, kept: &Mutex<Vec<String>>) {
         let kept = kept.lock().clone();
-        let released: Vec<String> = reserved.lock().iter().filter(|d| !kept.contains(d)).cloned().collect();
+        let released: Vec<String> = reserved
+            .lock()
+            .iter()
+            .filter(|d| !kept.contains(d))
+            .cloned()
+            .collect();
         for domain in released {
             if let Err(error) = self.host.router.release(&domain).await {
                 tracing::warn!(target: "natter::module", domain, %error, "domain stays reserved");
@@ -406,7 +485,10 @@ impl Loader {
             table.keys().find(needs).copied()
         };
         if let Some(by) = needed_by {
-            return Err(LoadError::Needed { module: kind.name, by });
+            return Err(LoadError::Needed {
+                module: kind.name,
+                by,
+            });
         }
         self.take_down(kind).await
     }
@@ -415,39 +497,67 @@ impl Loader {
     async fn take_down(&mut self, kind: &'static ModuleKind) -> Result<(), LoadError> {
         self.monitored.retain(|_, module| *module != kind.name);
         let entry = self.host.modules.0.lock().remove(kind.name);
-        let Some(entry) = entry else { return Err(LoadError::NotRunning(kind.name.to_owned())) };
+        let Some(entry) = entry else {
+            return Err(LoadError::NotRunning(kind.name.to_owned()));
+        };
         if entry.supervisor.is_some() {
             // Not found: it gave up a moment ago, which is as stopped as we want it.
             let _ = self.modules_sup(kind)?.terminate_child(kind.name).await;
         }
-        self.release_except(&entry.reserved, &Mutex::default()).await;
+        self.release_except(&entry.reserved, &Mutex::default())
+            .await;
         tracing::info!(target: "natter::module", host = %self.host.name, module = kind.name, "module stopped");
         Ok(())
     }
 
     async fn restart(&mut self, name: &str, ctx: &mut Ctx<Self>) -> Result<(), LoadError> {
         let kind = self.find(name)?;
-        let section = self.host.modules.0.lock().get(kind.name).map(|entry| entry.section.clone());
-        let Some(section) = section else { return Err(LoadError::NotRunning(kind.name.to_owned())) };
+        let section = self
+            .host
+            .modules
+            .0
+            .lock()
+            .get(kind.name)
+            .map(|entry| entry.section.clone());
+        let Some(section) = section else {
+            return Err(LoadError::NotRunning(kind.name.to_owned()));
+        };
         self.take_down(kind).await?;
         self.start(name, section, ctx).await
     }
 
-    async fn reload(&mut self, name: &str, section: Section, ctx: &mut Ctx<Self>) -> Result<(), LoadError> {
+    async fn reload(
+        &mut self,
+        name: &str,
+        section: Section,
+        ctx: &mut Ctx<Self>,
+    ) -> Result<(), LoadError> {
         let kind = self.find(name)?;
-        let control = self.host.modules.0.lock().get(kind.name).map(|entry| Arc::clone(&entry.control));
-        let Some(control) = control else { return Err(LoadError::NotRunning(kind.name.to_owned())) };
+        let control = self
+            .host
+            .modules
+            .0
+            .lock()
+            .get(kind.name)
+            .map(|entry| Arc::clone(&entry.control));
+        let Some(control) = control else {
+            return Err(LoadError::NotRunning(kind.name.to_owned()));
+        };
         let reloading = control.reload(&section).map_err(LoadError::Options)?;
         let old = {
             let mut table = self.host.modules.0.lock();
-            let entry = table.get_mut(kind.name).expect("the loader alone removes entries");
+            let entry = table
+                .get_mut(kind.name)
+                .expect("the loader alone removes entries");
             std::mem::replace(&mut entry.section, section.clone())
         };
         if reloading.await == Reload::Done {
             return Ok(());
         }
         self.take_down(kind).await?;
-        let Err(error) = self.start(name, section, ctx).await else { return Ok(()) };
+        let Err(error) = self.start(name, section, ctx).await else {
+            return Ok(());
+        };
         // As it was before: the old options are known to work.
         if let Err(again) = self.start(name, old, ctx).await {
             tracing::error!(target: "natter::module", module = kind.name, error = %again, "module did not come back");
@@ -457,9 +567,13 @@ impl Loader {
 
     /// A module's supervisor ended although nobody stopped it: its restarts are used up.
     fn gave_up(&mut self, down: otp::Down, ctx: &mut Ctx<Self>) {
-        let Some(module) = self.monitored.remove(&down.monitor) else { return };
+        let Some(module) = self.monitored.remove(&down.monitor) else {
+            return;
+        };
         let mut table = self.host.modules.0.lock();
-        let Some(entry) = table.get_mut(module) else { return };
+        let Some(entry) = table.get_mut(module) else {
+            return;
+        };
         entry.state = State::Failed(down.reason.to_string());
         entry.supervisor = None;
         entry.since = ctx.clock().now();

@@ -62,12 +62,21 @@ pub trait Module: Sized + Send + 'static {
     /// # Errors
     ///
     /// The request, when the module does not know it.
-    fn handle_call(&mut self, request: Message, _ctx: &ModuleCtx) -> impl Future<Output = Result<Message, Message>> + Send {
+    fn handle_call(
+        &mut self,
+        request: Message,
+        _ctx: &ModuleCtx,
+    ) -> impl Future<Output = Result<Message, Message>> + Send {
         async move { Err(request) }
     }
 
     /// Takes new options without a restart, when it can.
-    fn reload(&mut self, _new: &Self::Opts, _old: &Self::Opts, _ctx: &ModuleCtx) -> impl Future<Output = Reload> + Send {
+    fn reload(
+        &mut self,
+        _new: &Self::Opts,
+        _old: &Self::Opts,
+        _ctx: &ModuleCtx,
+    ) -> impl Future<Output = Reload> + Send {
         async move { Reload::Restart }
     }
 
@@ -127,7 +136,10 @@ pub const fn needs(module: &'static str) -> Depends {
 /// A module starts after `module` where both are configured.
 #[must_use]
 pub const fn after(module: &'static str) -> Depends {
-    Depends { module, hard: false }
+    Depends {
+        module,
+        hard: false,
+    }
 }
 
 /// Why a module does not start.
@@ -170,7 +182,9 @@ pub(crate) enum Effect {
 impl ModuleCtx {
     /// Sends this process a message after `delay` of the server's clock.
     pub fn send_after(&self, delay: Duration, message: impl Any + Send) {
-        self.effects.lock().push(Effect::After(delay, Box::new(message)));
+        self.effects
+            .lock()
+            .push(Effect::After(delay, Box::new(message)));
     }
 
     /// Hears of the end of a process as [`Info::Down`].
@@ -197,8 +211,13 @@ impl ModuleCtx {
     pub fn domain(&self, key: &'static str, template: &str) -> Result<String, StartError> {
         let domain = template.replace("@HOST@", &self.host.name);
         match xmpp::parse_jid(&domain) {
-            Ok(jid) if jid.node().is_none() && jid.resource().is_none() => Ok(jid.domain().as_str().to_owned()),
-            _ => Err(StartError::Option { key, why: format!("`{domain}` is not a domain") }),
+            Ok(jid) if jid.node().is_none() && jid.resource().is_none() => {
+                Ok(jid.domain().as_str().to_owned())
+            }
+            _ => Err(StartError::Option {
+                key,
+                why: format!("`{domain}` is not a domain"),
+            }),
         }
     }
 }

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use admin::Command;
 use futures_util::FutureExt;
-use router::{Change, Flow, Hook, HookSpec, Iq, IqHandler, IqKind, IqSpec, Mode, Packet, Priority, RouteSpec, Routing, To};
+use router::{
+    Change, Flow, Hook, HookSpec, Iq, IqHandler, IqKind, IqSpec, Mode, Packet, Priority, RouteSpec,
+    Routing, To,
+};
 use xmpp::{Payload, StanzaError};
 
 use crate::{Host, ModuleCtx, StartError};
@@ -69,7 +72,11 @@ impl Registrations {
         let domain = domain.into();
         self.domains.push(domain.clone());
         self.part(move |ctx| {
-            Part::Route(RouteSpec::new(&domain, Some(&ctx.host.name), Mode::Actor(Arc::clone(&ctx.post))))
+            Part::Route(RouteSpec::new(
+                &domain,
+                Some(&ctx.host.name),
+                Mode::Actor(Arc::clone(&ctx.post)),
+            ))
         })
     }
 
@@ -136,7 +143,9 @@ impl Registrations {
     ) -> Self {
         self.part(move |ctx| {
             let host = ctx.host.clone();
-            Part::Hook(HookSpec::now::<H>(&ctx.host.name, priority, move |value| handler(&host, value)))
+            Part::Hook(HookSpec::now::<H>(&ctx.host.name, priority, move |value| {
+                handler(&host, value)
+            }))
         })
     }
 

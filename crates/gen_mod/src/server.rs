@@ -74,13 +74,20 @@ impl<M: Module> GenServer for ModuleServer<M> {
         let started = M::start(&context, M::Opts::clone(&opts)).await;
         let installed = match started {
             Ok((module, registrations)) => {
-                install(&context, M::NAME, registrations, &args.reserved).await.map(|installed| (module, installed))
+                install(&context, M::NAME, registrations, &args.reserved)
+                    .await
+                    .map(|installed| (module, installed))
             }
             Err(error) => Err(error),
         };
         match installed {
             Ok((module, installed)) => {
-                let mut server = ModuleServer { module, ctx: context, opts, _installed: installed };
+                let mut server = ModuleServer {
+                    module,
+                    ctx: context,
+                    opts,
+                    _installed: installed,
+                };
                 server.perform(ctx);
                 Init::Ok(server)
             }
@@ -91,7 +98,9 @@ impl<M: Module> GenServer for ModuleServer<M> {
     async fn handle_call(&mut self, call: Call<M>, from: From<Reply>, ctx: &mut Ctx<Self>) -> Flow {
         let reply = match call {
             Call::Reload(new) => Reply::Reloaded(self.reload(new).await),
-            Call::Request(request) => Reply::Answer(self.module.handle_call(request, &self.ctx).await),
+            Call::Request(request) => {
+                Reply::Answer(self.module.handle_call(request, &self.ctx).await)
+            }
         };
         from.reply(reply);
         self.perform(ctx);
@@ -100,7 +109,11 @@ impl<M: Module> GenServer for ModuleServer<M> {
 
     async fn handle_cast(&mut self, cast: Cast, ctx: &mut Ctx<Self>) -> Flow {
         match cast {
-            Cast::Route(parcel) => self.module.handle_info(Info::Route(parcel), &self.ctx).await,
+            Cast::Route(parcel) => {
+                self.module
+                    .handle_info(Info::Route(parcel), &self.ctx)
+                    .await
+            }
         }
         self.perform(ctx);
         Flow::Go
@@ -183,5 +196,8 @@ async fn install(
     }
     let (change, others) = registrations.into_change(ctx);
     ctx.host.router.install(&ctx.pid, &owner, change).await?;
-    others.into_iter().map(|other| other.install(&ctx.host)).collect()
+    others
+        .into_iter()
+        .map(|other| other.install(&ctx.host))
+        .collect()
 }

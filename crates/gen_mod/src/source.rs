@@ -34,13 +34,23 @@ pub enum Series {
 /// A XEP in the given version.
 #[must_use]
 pub const fn xep(number: u16, version: &'static str, completeness: Completeness) -> Source {
-    Source { series: Series::Xep, number, version, completeness }
+    Source {
+        series: Series::Xep,
+        number,
+        version,
+        completeness,
+    }
 }
 
 /// An RFC, with the section meant.
 #[must_use]
 pub const fn rfc(number: u16, section: &'static str, completeness: Completeness) -> Source {
-    Source { series: Series::Rfc, number, version: section, completeness }
+    Source {
+        series: Series::Rfc,
+        number,
+        version: section,
+        completeness,
+    }
 }
 
 impl std::fmt::Display for Source {

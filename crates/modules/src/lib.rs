@@ -28,13 +28,11 @@ pub static ALL: &[ModuleKind] = &[
     kind::<mod_version::ModVersion>(),
 ];
 
-/// The modules that every host runs unless its configuration says otherwise. `mod_register` is for
-/// servers without a configuration: whoever reads one leaves it out unless it is asked for.
+/// The modules that every host runs unless its configuration says otherwise.
 pub static STANDARD: &[&str] = &[
     "mod_disco",
     "mod_offline",
     "mod_ping",
-    "mod_register",
     "mod_roster",
     "mod_time",
     "mod_version",

@@ -16,8 +16,14 @@ pub use parts::{Configured, Keep, Node, NodeParts, Steering};
 ///
 /// When two of them bear one name: a broken invariant of ours.
 pub fn register_commands(node: &Node) {
-    let commands = [server::commands(node), accounts::commands(node), modules::commands(node)];
+    let commands = [
+        server::commands(node),
+        accounts::commands(node),
+        modules::commands(node),
+    ];
     for command in commands.into_iter().flatten() {
-        node.commands.register(command, "node").expect("core commands have different names");
+        node.commands
+            .register(command, "node")
+            .expect("core commands have different names");
     }
 }

@@ -111,7 +111,9 @@ impl Node {
             return Ok(host);
         }
         let nearest = config::nearest(name, self.hosts.keys().map(String::as_str));
-        let hint = nearest.map(|host| format!("; did you mean `{host}`?")).unwrap_or_default();
+        let hint = nearest
+            .map(|host| format!("; did you mean `{host}`?"))
+            .unwrap_or_default();
         Err(CommandError::failed(format!("unknown host `{name}`{hint}")))
     }
 
@@ -125,8 +127,12 @@ impl Node {
         let jid = xmpp::parse_bare(&format!("{user}@{}", host.name));
         match jid {
             Ok(jid) if jid.node().is_some() && jid.domain().as_str() == &*host.name => Ok(jid),
-            Ok(_) => Err(CommandError::failed(format!("`{user}` is not the name of an account"))),
-            Err(error) => Err(CommandError::failed(format!("`{user}` is not the name of an account: {error}"))),
+            Ok(_) => Err(CommandError::failed(format!(
+                "`{user}` is not the name of an account"
+            ))),
+            Err(error) => Err(CommandError::failed(format!(
+                "`{user}` is not the name of an account: {error}"
+            ))),
         }
     }
 }

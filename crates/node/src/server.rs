@@ -8,7 +8,16 @@ use crate::parts::{Node, folder, store};
 pub(crate) fn commands(node: &Node) -> Vec<Command> {
     let made = |f: fn(&Node) -> Command| f(node);
     [
-        status, stop, tree, route_list, hook_list, config_show, config_doc, reload_config, backup, restore,
+        status,
+        stop,
+        tree,
+        route_list,
+        hook_list,
+        config_show,
+        config_doc,
+        reload_config,
+        backup,
+        restore,
     ]
     .map(made)
     .into()
@@ -16,30 +25,44 @@ pub(crate) fn commands(node: &Node) -> Vec<Command> {
 
 fn status(node: &Node) -> Command {
     let node = node.clone();
-    Command::new("status", "Tells whether the node runs, since when and how much it holds.", move |_, _| {
-        let node = node.clone();
-        async move {
-            let uptime = node.system.clock().now() - node.started;
-            Ok(Value::Record(vec![
-                ("status".into(), "running".into()),
-                ("pid".into(), count(std::process::id().into())),
-                ("version".into(), node.version.into()),
-                ("uptime_seconds".into(), count(uptime.as_secs())),
-                ("hosts".into(), Value::List(node.hosts.keys().map(|h| h.as_str().into()).collect())),
-                ("sessions".into(), count(node.sessions.table.count() as u64)),
-                ("processes".into(), count(node.system.observe().count() as u64)),
-            ]))
-        }
-    })
+    Command::new(
+        "status",
+        "Tells whether the node runs, since when and how much it holds.",
+        move |_, _| {
+            let node = node.clone();
+            async move {
+                let uptime = node.system.clock().now() - node.started;
+                Ok(Value::Record(vec![
+                    ("status".into(), "running".into()),
+                    ("pid".into(), count(std::process::id().into())),
+                    ("version".into(), node.version.into()),
+                    ("uptime_seconds".into(), count(uptime.as_secs())),
+                    (
+                        "hosts".into(),
+                        Value::List(node.hosts.keys().map(|h| h.as_str().into()).collect()),
+                    ),
+                    ("sessions".into(), count(node.sessions.table.count() as u64)),
+                    (
+                        "processes".into(),
+                        count(node.system.observe().count() as u64),
+                    ),
+                ]))
+            }
+        },
+    )
     .returns("pid, version, uptime in seconds, hosts, sessions, processes")
 }
 
 fn stop(node: &Node) -> Command {
     let node = node.clone();
-    Command::new("stop", "Ends the node in order: sessions are closed, nothing accepted is lost.", move |_, _| {
-        node.steering.stop();
-        async { Ok(Value::Nothing) }
-    })
+    Command::new(
+        "stop",
+        "Ends the node in order: sessions are closed, nothing accepted is lost.",
+        move |_, _| {
+            node.steering.stop();
+            async { Ok(Value::Nothing) }
+        },
+    )
 }
 
 fn tree(node: &Node) -> Command {
@@ -71,95 +94,149 @@ fn branch(of: &TreeNode) -> Branch {
 
 fn route_list(node: &Node) -> Command {
     let node = node.clone();
-    Command::new("route_list", "Lists every routed domain, how its packets are taken and by whom.", move |_, _| {
-        let rows = node.router.route_list();
-        let table = rows.into_iter().fold(Value::table(["domain", "host", "mode", "owner"]), |table, row| {
-            table.row([row.domain.into(), row.host.into(), row.mode.into(), row.owner.into()])
-        });
-        async { Ok(table) }
-    })
+    Command::new(
+        "route_list",
+        "Lists every routed domain, how its packets are taken and by whom.",
+        move |_, _| {
+            let rows = node.router.route_list();
+            let table = rows.into_iter().fold(
+                Value::table(["domain", "host", "mode", "owner"]),
+                |table, row| {
+                    table.row([
+                        row.domain.into(),
+                        row.host.into(),
+                        row.mode.into(),
+                        row.owner.into(),
+                    ])
+                },
+            );
+            async { Ok(table) }
+        },
+    )
     .returns("domain, host, mode (inline, actor, balanced, down), owner")
 }
 
 fn hook_list(node: &Node) -> Command {
     let node = node.clone();
-    Command::new("hook_list", "Lists every hook that has handlers, in the order in which they run.", move |_, _| {
-        let empty = Value::table(["hook", "host", "priority", "handler", "failures"]);
-        let table = node.router.hook_list().into_iter().fold(empty, |table, row| {
-            table.row([
-                row.hook.into(),
-                row.host.into(),
-                count(row.priority.into()),
-                row.handler.into(),
-                count(row.failures),
-            ])
-        });
-        async { Ok(table) }
-    })
+    Command::new(
+        "hook_list",
+        "Lists every hook that has handlers, in the order in which they run.",
+        move |_, _| {
+            let empty = Value::table(["hook", "host", "priority", "handler", "failures"]);
+            let table = node
+                .router
+                .hook_list()
+                .into_iter()
+                .fold(empty, |table, row| {
+                    table.row([
+                        row.hook.into(),
+                        row.host.into(),
+                        count(row.priority.into()),
+                        row.handler.into(),
+                        count(row.failures),
+                    ])
+                });
+            async { Ok(table) }
+        },
+    )
     .returns("hook, host, priority, handler, failures")
 }
 
 fn config_show(node: &Node) -> Command {
     let node = node.clone();
-    Command::new("config_show", "Prints the configuration as it holds.", move |_, args| {
-        let text = node.steering.show(args.flag("origin"));
-        async { Ok(Value::Text(text)) }
-    })
+    Command::new(
+        "config_show",
+        "Prints the configuration as it holds.",
+        move |_, args| {
+            let text = node.steering.show(args.flag("origin"));
+            async { Ok(Value::Text(text)) }
+        },
+    )
     .flag("origin", "says of each value where it was written")
     .returns("the configuration, secrets hidden")
 }
 
 fn config_doc(node: &Node) -> Command {
     let node = node.clone();
-    Command::new("config_doc", "Prints the reference of all configuration keys, in Markdown.", move |_, _| {
-        let page = config::reference(&node.steering.described());
-        async { Ok(Value::Text(page)) }
-    })
+    Command::new(
+        "config_doc",
+        "Prints the reference of all configuration keys, in Markdown.",
+        move |_, _| {
+            let page = config::reference(&node.steering.described());
+            async { Ok(Value::Text(page)) }
+        },
+    )
     .returns("a page of Markdown")
 }
 
 fn reload_config(node: &Node) -> Command {
     let node = node.clone();
-    Command::new("reload_config", "Reads the configuration anew and applies what changed, as SIGHUP does.", move |_, _| {
-        let reload = node.steering.reload();
-        async move {
-            match reload.await {
-                Ok(changes) => Ok(Value::List(changes.into_iter().map(Value::from).collect())),
-                Err(why) => Err(CommandError::failed(why)),
+    Command::new(
+        "reload_config",
+        "Reads the configuration anew and applies what changed, as SIGHUP does.",
+        move |_, _| {
+            let reload = node.steering.reload();
+            async move {
+                match reload.await {
+                    Ok(changes) => Ok(Value::List(changes.into_iter().map(Value::from).collect())),
+                    Err(why) => Err(CommandError::failed(why)),
+                }
             }
-        }
-    })
+        },
+    )
     .returns("what was changed, one line each")
 }
 
 fn backup(node: &Node) -> Command {
     let node = node.clone();
-    Command::new("backup", "Copies the database, as it is at one moment, into a folder.", move |_, args| {
-        let node = node.clone();
-        async move {
-            let file = node.storage.backup(folder(args.text("folder"))).await.map_err(store)?;
-            Ok(Value::Text(file.display().to_string()))
-        }
-    })
-    .arg(Arg::text("folder", "where to; it is made when it is not there"))
+    Command::new(
+        "backup",
+        "Copies the database, as it is at one moment, into a folder.",
+        move |_, args| {
+            let node = node.clone();
+            async move {
+                let file = node
+                    .storage
+                    .backup(folder(args.text("folder")))
+                    .await
+                    .map_err(store)?;
+                Ok(Value::Text(file.display().to_string()))
+            }
+        },
+    )
+    .arg(Arg::text(
+        "folder",
+        "where to; it is made when it is not there",
+    ))
     .within(std::time::Duration::from_secs(3600))
     .returns("the file that was written")
 }
 
 fn restore(node: &Node) -> Command {
     let node = node.clone();
-    Command::new("restore", "Replaces the database by what a backup holds; every session ends first.", move |_, args| {
-        let node = node.clone();
-        async move {
-            let reset = xmpp::StreamCondition::Reset.text("the server's data are restored");
-            for entry in node.sessions.table.all() {
-                // Gone already: as wanted.
-                let _ = node.sessions.kick(&entry.jid, reset.clone());
+    Command::new(
+        "restore",
+        "Replaces the database by what a backup holds; every session ends first.",
+        move |_, args| {
+            let node = node.clone();
+            async move {
+                let reset = xmpp::StreamCondition::Reset.text("the server's data are restored");
+                for entry in node.sessions.table.all() {
+                    // Gone already: as wanted.
+                    let _ = node.sessions.kick(&entry.jid, reset.clone());
+                }
+                let saved = node
+                    .storage
+                    .restore(folder(args.text("folder")))
+                    .await
+                    .map_err(store)?;
+                Ok(Value::Text(format!(
+                    "restored; what was there before is in {}",
+                    saved.display()
+                )))
             }
-            let saved = node.storage.restore(folder(args.text("folder"))).await.map_err(store)?;
-            Ok(Value::Text(format!("restored; what was there before is in {}", saved.display())))
-        }
-    })
+        },
+    )
     .arg(Arg::text("folder", "where `backup` wrote to"))
     .within(std::time::Duration::from_secs(3600))
     .returns("where the content from before was saved")

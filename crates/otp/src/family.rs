@@ -72,16 +72,18 @@ pub(crate) struct Family {
     ones: AHashMap<ProcessId, RunningOne>,
     pub(crate) restarting: Vec<One>,
     order: u64,
+    stops_together: bool,
     supervisor: Arc<dyn AnyCell>,
 }
 
 impl Family {
-    pub(crate) fn new(ctx: &Ctx<SupServer>) -> Family {
+    pub(crate) fn new(ctx: &Ctx<SupServer>, stops_together: bool) -> Family {
         Family {
             list: Vec::new(),
             ones: AHashMap::new(),
             restarting: Vec::new(),
             order: 0,
+            stops_together,
             supervisor: ctx.pid().cell().clone(),
         }
     }
@@ -172,9 +174,18 @@ impl Family {
         ones.into_iter().map(|(_, info)| info).collect()
     }
 
-    /// Stops all children: those with specs in reverse start order, each waited for, dynamic ones all at once.
+    /// Stops all children: those with specs in reverse start order, each waited for; dynamic ones, and those of a
+    /// supervisor that stops its children together, all at once.
     /// A child stays in the list until it has ended.
     pub(crate) async fn stop_all(&mut self, clock: &Clock) {
+        if self.stops_together {
+            let all = self.list.iter().filter_map(|child| match &child.state {
+                State::Running(pid, _) => Some(shut_down(pid, child.spec.shutdown, clock)),
+                State::Restarting | State::Down => None,
+            });
+            join_all(all).await;
+            self.list.clear();
+        }
         while let Some(child) = self.list.last() {
             if let State::Running(pid, _) = &child.state {
                 shut_down(pid, child.spec.shutdown, clock).await;

@@ -42,7 +42,9 @@ impl Shards {
         restarts: u32,
         period: Duration,
     ) -> Supervisor {
-        let top = Supervisor::new(Strategy::OneForOne).intensity(restarts, period);
+        let top = Supervisor::new(Strategy::OneForOne)
+            .intensity(restarts, period)
+            .stop_together();
         self.names.iter().fold(top, |top, name| {
             let shard = move || {
                 Supervisor::simple_one_for_one::<S>(restart, shutdown).intensity(restarts, period)

@@ -77,7 +77,7 @@ impl GenServer for SupServer {
             period: declared.period,
             template: declared.template,
             restarts: VecDeque::new(),
-            family: Family::new(ctx),
+            family: Family::new(ctx, declared.stops_together),
         };
         for spec in declared.children {
             if server.template.is_some() {

@@ -34,6 +34,7 @@ pub struct Supervisor {
     pub(crate) period: Duration,
     pub(crate) children: Vec<ChildSpec>,
     pub(crate) template: Option<Template>,
+    pub(crate) stops_together: bool,
 }
 
 impl Supervisor {
@@ -45,6 +46,7 @@ impl Supervisor {
             period: Duration::from_secs(5),
             children: Vec::new(),
             template: None,
+            stops_together: false,
         }
     }
 
@@ -61,6 +63,12 @@ impl Supervisor {
     pub fn intensity(mut self, restarts: u32, period: Duration) -> Supervisor {
         self.intensity = restarts;
         self.period = period;
+        self
+    }
+
+    /// Its children have no order among them: they are stopped all at once, as those of a simple_one_for_one are.
+    pub fn stop_together(mut self) -> Supervisor {
+        self.stops_together = true;
         self
     }
 

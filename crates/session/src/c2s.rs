@@ -14,12 +14,13 @@ use otp::{Ctx, ExitReason, Flow, GenServer, Init};
 use parking_lot::Mutex;
 use router::{Flags, Ledger, Origin, Packet, Parcel, SessionOrigin, step};
 use stream::{
-    Detached, Element, Io, IoEvent, IoHandle, IoOptions, Negotiation, Next, Proceed, Profile, Step, Transport,
+    Detached, Element, Io, IoEvent, IoHandle, IoOptions, Negotiation, Next, Proceed, Profile, Step,
+    Transport,
 };
 use tokio::sync::{Notify, oneshot};
 use xmpp::{
-    BareJid, Condition, FullJid, Jid, Kind, MessageType, PresenceType, Stanza, StanzaError, StanzaFault,
-    StreamCondition, StreamError,
+    BareJid, Condition, FullJid, Jid, Kind, MessageType, PresenceType, Stanza, StanzaError,
+    StanzaFault, StreamCondition, StreamError,
 };
 
 use crate::flush::{Flush, Page};
@@ -72,7 +73,12 @@ impl C2sArgs {
                 packet.receipt.resolve(router::Outcome::Delivered);
             })
         };
-        C2sArgs { sessions, options, address, attach: Box::new(attach) }
+        C2sArgs {
+            sessions,
+            options,
+            address,
+            attach: Box::new(attach),
+        }
     }
 }
 
@@ -238,7 +244,11 @@ impl C2s {
     }
 
     fn bind(&mut self, jid: FullJid, ctx: &mut Ctx<Self>) {
-        let entry = self.bound.lock().take().expect("a bound stream has entered the session table");
+        let entry = self
+            .bound
+            .lock()
+            .take()
+            .expect("a bound stream has entered the session table");
         ctx.set_kind_label(jid.to_string());
         tracing::info!(target: "natter::session", %jid, address = ?self.address, "session opened");
         let account = jid.to_bare();
@@ -246,7 +256,10 @@ impl C2s {
             full: jid.clone().into(),
             bare: account.clone().into(),
             account,
-            origin: Origin::Session(Arc::new(SessionOrigin { jid, address: self.address })),
+            origin: Origin::Session(Arc::new(SessionOrigin {
+                jid,
+                address: self.address,
+            })),
             ledger: Ledger::new(),
             lang: self.negotiation.state().lang.clone(),
             entry,
@@ -264,7 +277,9 @@ impl C2s {
         match Stanza::from_element(&element) {
             Ok(stanza) => self.sent(stanza, ctx).await,
             Err(StanzaFault::Answer(faulty)) => self.answer_own(faulty.reply()).await,
-            Err(StanzaFault::InvalidFrom(_)) => self.end(Some(StreamCondition::InvalidFrom.into())).await,
+            Err(StanzaFault::InvalidFrom(_)) => {
+                self.end(Some(StreamCondition::InvalidFrom.into())).await
+            }
             Err(StanzaFault::Stream(error)) => self.end(Some(error)).await,
         }
     }
@@ -272,15 +287,24 @@ impl C2s {
     /// A stanza of the client: stamped, folded, checked, routed.
     async fn sent(&mut self, stanza: Stanza, ctx: &mut Ctx<Self>) {
         let Some(live) = &self.live else { return };
-        if stanza.from().is_some_and(|from| *from != live.full && *from != live.bare) {
-            return self.end(Some(StreamError::from(StreamCondition::InvalidFrom))).await;
+        if stanza
+            .from()
+            .is_some_and(|from| *from != live.full && *from != live.bare)
+        {
+            return self
+                .end(Some(StreamError::from(StreamCondition::InvalidFrom)))
+                .await;
         }
         let undirected = stanza.to().is_none();
         let stanza = live.stamp(&stanza);
         let router = self.sessions.router.clone();
         let meta = router.meta(live.origin.clone());
         step!(meta, "c2s", user = %live.full, kind = ?stanza.kind(), id = stanza.id().unwrap_or_default());
-        let mut packet = Packet { stanza, meta, receipt: live.ledger.open() };
+        let mut packet = Packet {
+            stanza,
+            meta,
+            receipt: live.ledger.open(),
+        };
         if router.has_handlers::<UserSendPacket>(live.account.domain().as_str()) {
             step!(packet.meta, "user_send_packet");
             let fold = UserSendPacket {
@@ -309,7 +333,13 @@ impl C2s {
         let kind = packet.stanza.presence_type();
         match kind {
             PresenceType::Available if undirected => {
-                match presence::available(&self.sessions, &entry, packet.stanza.edit().to(None).finish()).await {
+                match presence::available(
+                    &self.sessions,
+                    &entry,
+                    packet.stanza.edit().to(None).finish(),
+                )
+                .await
+                {
                     Ok(shown) => {
                         packet.drop_by_rule();
                         for stanza in shown.deliver {
@@ -327,7 +357,12 @@ impl C2s {
                 }
             }
             PresenceType::Unavailable if undirected => {
-                presence::unavailable(&self.sessions, &entry, packet.stanza.edit().to(None).finish()).await;
+                presence::unavailable(
+                    &self.sessions,
+                    &entry,
+                    packet.stanza.edit().to(None).finish(),
+                )
+                .await;
                 packet.drop_by_rule();
             }
             PresenceType::Subscribe
@@ -351,11 +386,23 @@ impl C2s {
         if !presence::may_send(&self.sessions, entry, &packet.stanza).await {
             return packet.drop_by_rule();
         }
-        let Packet { stanza, meta, receipt } = packet;
+        let Packet {
+            stanza,
+            meta,
+            receipt,
+        } = packet;
         let (routed, after) = presence::subscription(&self.sessions, entry, stanza).await;
         let router = self.sessions.router.clone();
         match routed {
-            Some(stanza) => router.route(Packet { stanza, meta: meta.clone(), receipt }).await,
+            Some(stanza) => {
+                router
+                    .route(Packet {
+                        stanza,
+                        meta: meta.clone(),
+                        receipt,
+                    })
+                    .await
+            }
             None => receipt.resolve(router::Outcome::Dropped),
         }
         for stanza in after {
@@ -369,8 +416,13 @@ impl C2s {
     }
 
     async fn answer_own(&mut self, reply: Option<Stanza>) {
-        let (Some(reply), Some(live)) = (reply, &self.live) else { return };
-        let own = self.sessions.router.packet(reply.edit().to(live.full.clone()).finish());
+        let (Some(reply), Some(live)) = (reply, &self.live) else {
+            return;
+        };
+        let own = self
+            .sessions
+            .router
+            .packet(reply.edit().to(live.full.clone()).finish());
         self.write(own).await;
     }
 }
@@ -446,14 +498,20 @@ impl C2s {
         let quiet = match packet.stanza.kind() {
             Kind::Presence => true,
             Kind::Message => {
-                matches!(packet.stanza.message_type(), MessageType::Groupchat | MessageType::Headline)
+                matches!(
+                    packet.stanza.message_type(),
+                    MessageType::Groupchat | MessageType::Headline
+                )
             }
             Kind::Iq => false,
         };
         if quiet {
             return packet.drop_by_rule();
         }
-        self.sessions.router.bounce(packet, Condition::ServiceUnavailable.into()).await;
+        self.sessions
+            .router
+            .bounce(packet, Condition::ServiceUnavailable.into())
+            .await;
     }
 
     /// Writes a packet without asking anybody.
@@ -494,7 +552,14 @@ impl C2s {
     /// Hands out the next messages; at the end of the queue what was held back meanwhile follows.
     async fn next_page(&mut self, ctx: &mut Ctx<Self>) {
         loop {
-            let Some(Live { flush: Some(flush), account, .. }) = &mut self.live else { return };
+            let Some(Live {
+                flush: Some(flush),
+                account,
+                ..
+            }) = &mut self.live
+            else {
+                return;
+            };
             let waiting = flush.fetch(&self.sessions.router, account).await;
             if waiting.is_empty() {
                 if flush.ends() {
@@ -528,7 +593,12 @@ impl C2s {
         if self.ending {
             return;
         }
-        if let Some(Live { flush: Some(flush), account, .. }) = &mut self.live {
+        if let Some(Live {
+            flush: Some(flush),
+            account,
+            ..
+        }) = &mut self.live
+        {
             flush.settle_page(&self.sessions.router, account).await;
             self.next_page(ctx).await;
         }
@@ -564,7 +634,8 @@ impl C2s {
             return;
         }
         self.ending = true;
-        self.io.cut(Some(StreamError::from(StreamCondition::ResourceConstraint)));
+        self.io
+            .cut(Some(StreamError::from(StreamCondition::ResourceConstraint)));
         self.leave().await;
     }
 
@@ -572,7 +643,8 @@ impl C2s {
         let flushing = self.live.as_ref().is_some_and(|live| live.flush.is_some());
         if !self.ending {
             self.ending = true;
-            self.io.cut(Some(StreamError::from(StreamCondition::Conflict)));
+            self.io
+                .cut(Some(StreamError::from(StreamCondition::Conflict)));
             self.leave().await;
         }
         if flushing {
@@ -608,7 +680,9 @@ impl C2s {
     /// Sends on, in order, what was not written.
     async fn settle(&mut self) {
         let unwritten = self.io.drain();
-        let Some(mut live) = self.live.take() else { return };
+        let Some(mut live) = self.live.take() else {
+            return;
+        };
         let router = self.sessions.router.clone();
         let flushed = live.flush.is_some();
         // The messages of the queue first: they only tell their page that they were not written.

@@ -11,8 +11,8 @@ use xmpp::{BareJid, Condition, FullJid, IqType, Jid, Kind, MessageType, Presence
 
 use crate::c2s;
 use crate::hooks::{
-    Direction, Hearers, Kept, OfflineMessage, PrivacyCheckPacket, RosterGetJidInfo, RosterInSubscription,
-    SmReceivePacket,
+    Direction, Hearers, Kept, OfflineMessage, PrivacyCheckPacket, RosterGetJidInfo,
+    RosterInSubscription, SmReceivePacket,
 };
 use crate::sm::Sessions;
 use crate::table::Entry;
@@ -21,16 +21,36 @@ use crate::table::Entry;
 pub(crate) fn deliver(sessions: &Sessions, packet: Packet) -> Routing {
     step!(packet.meta, "sm", to = %packet.to());
     let account = packet.to().to_bare();
-    if !sessions.router.has_handlers::<SmReceivePacket>(account.domain().as_str()) {
+    if !sessions
+        .router
+        .has_handlers::<SmReceivePacket>(account.domain().as_str())
+    {
         return by_kind(sessions, account, packet);
     }
     let sessions = sessions.clone();
     Routing::later(async move {
-        let Packet { stanza, meta, receipt } = packet;
-        let fold = SmReceivePacket { account: account.clone(), stanza, meta };
+        let Packet {
+            stanza,
+            meta,
+            receipt,
+        } = packet;
+        let fold = SmReceivePacket {
+            account: account.clone(),
+            stanza,
+            meta,
+        };
         match sessions.router.fold_wait(fold).await.value() {
             Some(SmReceivePacket { stanza, meta, .. }) => {
-                by_kind(&sessions, account, Packet { stanza, meta, receipt }).await;
+                by_kind(
+                    &sessions,
+                    account,
+                    Packet {
+                        stanza,
+                        meta,
+                        receipt,
+                    },
+                )
+                .await;
             }
             None => receipt.resolve(Outcome::Dropped),
         }
@@ -48,7 +68,12 @@ fn by_kind(sessions: &Sessions, account: BareJid, packet: Packet) -> Routing {
 
 // Messages: §8.5.2.1.1, §8.5.2.2.1, §8.5.3.
 
-fn message(sessions: &Sessions, account: BareJid, full: Option<FullJid>, packet: Packet) -> Routing {
+fn message(
+    sessions: &Sessions,
+    account: BareJid,
+    full: Option<FullJid>,
+    packet: Packet,
+) -> Routing {
     if let Some(session) = full.as_ref().and_then(|jid| sessions.table.session(jid)) {
         return hand_over(sessions, &session, packet);
     }
@@ -62,9 +87,9 @@ fn message(sessions: &Sessions, account: BareJid, full: Option<FullJid>, packet:
             let takers = sessions.table.takers(&account);
             fan_out(sessions, &takers, packet)
         }
-        (MessageType::Normal | MessageType::Groupchat, _) => {
-            sessions.router.bounce(packet, Condition::ServiceUnavailable.into())
-        }
+        (MessageType::Normal | MessageType::Groupchat, _) => sessions
+            .router
+            .bounce(packet, Condition::ServiceUnavailable.into()),
         (MessageType::Headline, true) | (MessageType::Error, _) => dropped(packet),
     }
 }
@@ -80,7 +105,9 @@ fn to_takers(sessions: &Sessions, account: BareJid, packet: Packet) -> Routing {
 
 /// The first hears the primary, the others copies.
 fn fan_out(sessions: &Sessions, takers: &[Arc<Entry>], packet: Packet) -> Routing {
-    let Some((first, others)) = takers.split_first() else { return dropped(packet) };
+    let Some((first, others)) = takers.split_first() else {
+        return dropped(packet);
+    };
     for session in others {
         // A copy that finds no room is dropped: its primary is elsewhere.
         let _ = hand_over(sessions, session, packet.copy());
@@ -90,13 +117,20 @@ fn fan_out(sessions: &Sessions, takers: &[Arc<Entry>], packet: Packet) -> Routin
 
 /// A message for which no resource is there: the offline queue, or its sender is told.
 async fn keep(sessions: &Sessions, account: BareJid, packet: Packet) {
-    let refused = |packet| sessions.router.bounce(packet, Condition::ServiceUnavailable.into());
+    let refused = |packet| {
+        sessions
+            .router
+            .bounce(packet, Condition::ServiceUnavailable.into())
+    };
     match sessions.auth.exists(&account).await {
         Ok(true) => {}
         Ok(false) => return refused(packet).await,
         Err(error) => {
             tracing::error!(target: "natter::session", %account, %error, "cannot tell whether the account exists");
-            return sessions.router.bounce(packet, Condition::InternalServerError.into()).await;
+            return sessions
+                .router
+                .bounce(packet, Condition::InternalServerError.into())
+                .await;
         }
     }
     if !may_pass(sessions, &account, &packet.stanza).await {
@@ -140,7 +174,12 @@ async fn may_pass(sessions: &Sessions, account: &BareJid, stanza: &Stanza) -> bo
 
 // Presence: §8.5.2.1.2, §8.5.3, §4.3.2; subscriptions: §3, Appendix A.
 
-fn presence(sessions: &Sessions, account: BareJid, full: Option<FullJid>, packet: Packet) -> Routing {
+fn presence(
+    sessions: &Sessions,
+    account: BareJid,
+    full: Option<FullJid>,
+    packet: Packet,
+) -> Routing {
     match packet.stanza.presence_type() {
         PresenceType::Available | PresenceType::Unavailable => {
             let hearers = match &full {
@@ -169,13 +208,20 @@ fn presence(sessions: &Sessions, account: BareJid, full: Option<FullJid>, packet
 
 async fn subscription(sessions: &Sessions, account: BareJid, packet: Packet) {
     // §8.5.1: an account that does not exist says nothing, so that nobody can harvest names.
-    if !matches!(sessions.auth.exists(&account).await, Ok(true)) || !may_pass(sessions, &account, &packet.stanza).await {
+    if !matches!(sessions.auth.exists(&account).await, Ok(true))
+        || !may_pass(sessions, &account, &packet.stanza).await
+    {
         return packet.drop_by_rule();
     }
     let contact = packet.from().to_bare();
     let kind = packet.stanza.presence_type();
     // §3.1.3: processed as for the bare JID.
-    let stanza = packet.stanza.edit().from(Jid::from(contact.clone())).to(Jid::from(account.clone())).finish();
+    let stanza = packet
+        .stanza
+        .edit()
+        .from(Jid::from(contact.clone()))
+        .to(Jid::from(account.clone()))
+        .finish();
     step!(packet.meta, "roster_in_subscription", ?kind);
     let fold = RosterInSubscription {
         account: account.clone(),
@@ -185,13 +231,19 @@ async fn subscription(sessions: &Sessions, account: BareJid, packet: Packet) {
         hearers: Hearers::Nobody,
         after: Vec::new(),
     };
-    let Some(fold) = sessions.router.fold_wait(fold).await.value() else { return packet.drop_by_rule() };
+    let Some(fold) = sessions.router.fold_wait(fold).await.value() else {
+        return packet.drop_by_rule();
+    };
     let hearers = match fold.hearers {
         Hearers::Nobody => Vec::new(),
         Hearers::Available => sessions.table.available(&account),
         Hearers::Interested => sessions.table.interested(&account),
     };
-    let heard = Packet { stanza: fold.stanza, meta: packet.meta.clone(), receipt: packet.receipt };
+    let heard = Packet {
+        stanza: fold.stanza,
+        meta: packet.meta.clone(),
+        receipt: packet.receipt,
+    };
     if hearers.is_empty() {
         // What it changed is in the roster, durably.
         heard.receipt.resolve(Outcome::Stored);
@@ -199,7 +251,10 @@ async fn subscription(sessions: &Sessions, account: BareJid, packet: Packet) {
         fan_out(sessions, &hearers, heard).await;
     }
     for stanza in fold.after {
-        sessions.router.route(sessions.router.answer(stanza, &packet.meta)).await;
+        sessions
+            .router
+            .route(sessions.router.answer(stanza, &packet.meta))
+            .await;
     }
 }
 
@@ -222,7 +277,9 @@ async fn probe(sessions: &Sessions, account: BareJid, full: Option<FullJid>, pac
     let mut answers = Vec::new();
     if sees {
         let of = sessions.table.available(&account);
-        let of = of.iter().filter(|e| full.as_ref().is_none_or(|jid| e.jid == *jid));
+        let of = of
+            .iter()
+            .filter(|e| full.as_ref().is_none_or(|jid| e.jid == *jid));
         answers.extend(of.filter_map(|e| Some(e.presence()?.edit().to(asker.clone()).finish())));
         if answers.is_empty() {
             answers.push(presence_of(PresenceType::Unavailable, packet.to(), &asker));
@@ -232,13 +289,19 @@ async fn probe(sessions: &Sessions, account: BareJid, full: Option<FullJid>, pac
         answers.push(presence_of(PresenceType::Unsubscribed, &account, &asker));
     }
     for stanza in answers {
-        sessions.router.route(sessions.router.answer(stanza, &packet.meta)).await;
+        sessions
+            .router
+            .route(sessions.router.answer(stanza, &packet.meta))
+            .await;
     }
     packet.receipt.resolve(Outcome::Delivered);
 }
 
 fn presence_of(kind: PresenceType, from: &Jid, to: &Jid) -> Stanza {
-    Stanza::presence(kind).from(from.clone()).to(to.clone()).finish()
+    Stanza::presence(kind)
+        .from(from.clone())
+        .to(to.clone())
+        .finish()
 }
 
 // IQs: §8.5.2.1.3, §8.5.3.
@@ -248,7 +311,9 @@ fn iq(sessions: &Sessions, account: BareJid, full: Option<FullJid>, packet: Pack
     if let Some(jid) = full {
         return match sessions.table.session(&jid) {
             Some(session) => hand_over(sessions, &session, packet),
-            None if asks => sessions.router.bounce(packet, Condition::ServiceUnavailable.into()),
+            None if asks => sessions
+                .router
+                .bounce(packet, Condition::ServiceUnavailable.into()),
             None => dropped(packet),
         };
     }
@@ -263,12 +328,23 @@ fn iq(sessions: &Sessions, account: BareJid, full: Option<FullJid>, packet: Pack
     Routing::later(async move {
         match sessions.auth.exists(&account).await {
             Ok(true) if may_pass(&sessions, &account, &packet.stanza).await => {
-                sessions.router.dispatch_iq(&host, To::Account, packet).await;
+                sessions
+                    .router
+                    .dispatch_iq(&host, To::Account, packet)
+                    .await;
             }
-            Ok(_) => sessions.router.bounce(packet, Condition::ServiceUnavailable.into()).await,
+            Ok(_) => {
+                sessions
+                    .router
+                    .bounce(packet, Condition::ServiceUnavailable.into())
+                    .await
+            }
             Err(error) => {
                 tracing::error!(target: "natter::session", %account, %error, "cannot tell whether the account exists");
-                sessions.router.bounce(packet, Condition::InternalServerError.into()).await;
+                sessions
+                    .router
+                    .bounce(packet, Condition::InternalServerError.into())
+                    .await;
             }
         }
     })
@@ -278,7 +354,10 @@ fn iq(sessions: &Sessions, account: BareJid, full: Option<FullJid>, packet: Pack
 /// `resource-constraint`, and what it did not get is routed again.
 fn hand_over(sessions: &Sessions, session: &Entry, packet: Packet) -> Routing {
     step!(packet.meta, "deliver", session = %session.jid);
-    let Err(parcel) = session.pid.offer(packet.enclose(sessions.router.dead_letters()), c2s::Cast::Route) else {
+    let Err(parcel) = session.pid.offer(
+        packet.enclose(sessions.router.dead_letters()),
+        c2s::Cast::Route,
+    ) else {
         return Routing::done();
     };
     if session.pid.is_alive() {

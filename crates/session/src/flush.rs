@@ -27,8 +27,17 @@ pub(crate) struct Flush {
 impl Flush {
     /// The next messages, oldest first.
     pub(crate) async fn fetch(&mut self, router: &Router, account: &BareJid) -> Vec<Waiting> {
-        let fold = OfflinePage { account: account.clone(), after: self.after, page: Vec::new() };
-        router.fold_wait(fold).await.value().map(|fold| fold.page).unwrap_or_default()
+        let fold = OfflinePage {
+            account: account.clone(),
+            after: self.after,
+            page: Vec::new(),
+        };
+        router
+            .fold_wait(fold)
+            .await
+            .value()
+            .map(|fold| fold.page)
+            .unwrap_or_default()
     }
 
     /// Whether the queue is at its end; false once when more was stored meanwhile.
@@ -43,7 +52,10 @@ impl Flush {
         // What was not written is read again: the next page begins behind the last written message.
         self.after = places.last().copied().or(self.after);
         if !places.is_empty() {
-            let fold = OfflineDelivered { account: account.clone(), places };
+            let fold = OfflineDelivered {
+                account: account.clone(),
+                places,
+            };
             let _ = router.fold_wait(fold).await;
         }
     }
@@ -59,7 +71,11 @@ pub(crate) struct Page {
 impl Page {
     pub(crate) fn new(places: Vec<i64>, session: Pid<C2s>) -> Arc<Page> {
         let open = places.len();
-        Arc::new(Page { outcomes: Mutex::new((vec![None; open], open)), places, session })
+        Arc::new(Page {
+            outcomes: Mutex::new((vec![None; open], open)),
+            places,
+            session,
+        })
     }
 
     /// The receipt of the message with this number on the page.
@@ -70,8 +86,15 @@ impl Page {
     /// The places of the messages that were written without a gap before them.
     fn written(&self) -> Vec<i64> {
         let outcomes = self.outcomes.lock();
-        let written = outcomes.0.iter().take_while(|o| **o == Some(Outcome::Delivered));
-        self.places.iter().zip(written).map(|(place, _)| *place).collect()
+        let written = outcomes
+            .0
+            .iter()
+            .take_while(|o| **o == Some(Outcome::Delivered));
+        self.places
+            .iter()
+            .zip(written)
+            .map(|(place, _)| *place)
+            .collect()
     }
 
     fn settle(&self, number: u64, outcome: Outcome) {

@@ -46,7 +46,13 @@ impl GenServer for Local {
         let mut change = Change::new();
         let take = move |packet: Packet| local(&args.sessions, &args.host, packet);
         change.route(RouteSpec::new(&host, None, Mode::Inline(Arc::new(take))));
-        match router.install(&ctx.pid().any(), "local", change).await {
+        // While this process is down the host is down, not foreign.
+        let reserved = router.reserve(&host, "local").await;
+        let installed = match reserved {
+            Ok(()) => router.install(&ctx.pid().any(), "local", change).await,
+            Err(error) => Err(error),
+        };
+        match installed {
             Ok(()) => Init::Ok(Local),
             Err(error) => Init::Stop(ExitReason::Error(error.to_string().into())),
         }
@@ -62,7 +68,9 @@ fn local(sessions: &Sessions, host: &Arc<str>, packet: Packet) -> Routing {
     match packet.stanza.kind() {
         Kind::Iq => sessions.router.dispatch_iq(host, To::Host, packet),
         // Nobody reads the server's mail (our choice; §10.5.3 leaves it open).
-        Kind::Message => sessions.router.bounce(packet, Condition::ServiceUnavailable.into()),
+        Kind::Message => sessions
+            .router
+            .bounce(packet, Condition::ServiceUnavailable.into()),
         Kind::Presence => {
             packet.drop_by_rule();
             Routing::done()

@@ -10,8 +10,8 @@ use futures_util::future::BoxFuture;
 use otp::{Clock, Pid};
 use parking_lot::Mutex;
 use stream::{
-    Authenticator, BindRequest, Binder, Element, Exchange, Feature, Negotiable, Outcome, Outbound, Phase, SaslFailure, SaslStep,
-    State, Then, TlsInfo,
+    Authenticator, BindRequest, Binder, Element, Exchange, Feature, Negotiable, Outbound, Outcome,
+    Phase, SaslFailure, SaslStep, State, Then, TlsInfo,
 };
 use tokio::sync::oneshot;
 use xmpp::{Condition, FullJid, Kind, Stanza, StanzaError, StreamCondition};
@@ -37,9 +37,18 @@ impl Authenticator for AccountLogin {
         self.auth.mechanisms(tls.is_some(), self.plain_without_tls)
     }
 
-    fn start(&self, host: &str, mechanism: &str, tls: Option<&TlsInfo>) -> Result<Box<dyn Exchange>, SaslFailure> {
-        let exchange = self.auth.start(host, mechanism, tls.is_some() || self.plain_without_tls);
-        exchange.map(|exchange| Box::new(Login(exchange)) as Box<dyn Exchange>).map_err(failure)
+    fn start(
+        &self,
+        host: &str,
+        mechanism: &str,
+        tls: Option<&TlsInfo>,
+    ) -> Result<Box<dyn Exchange>, SaslFailure> {
+        let exchange = self
+            .auth
+            .start(host, mechanism, tls.is_some() || self.plain_without_tls);
+        exchange
+            .map(|exchange| Box::new(Login(exchange)) as Box<dyn Exchange>)
+            .map_err(failure)
     }
 }
 
@@ -59,7 +68,10 @@ impl Exchange for Login {
 }
 
 fn failure(why: auth::SaslFailure) -> SaslFailure {
-    SaslFailure { condition: condition(why.condition), text: why.text }
+    SaslFailure {
+        condition: condition(why.condition),
+        text: why.text,
+    }
 }
 
 fn condition(condition: auth::SaslCondition) -> stream::SaslCondition {
@@ -131,6 +143,8 @@ impl SessionBinder {
 pub struct ByHooks {
     /// Sessions, for the router and its hooks.
     pub sessions: Sessions,
+    /// Whether nothing is said to modules before TLS.
+    pub needs_tls: bool,
 }
 
 impl Negotiable for ByHooks {
@@ -143,11 +157,21 @@ impl Negotiable for ByHooks {
         let router = &self.sessions.router;
         let features = match state.phase {
             Phase::Connected => {
-                let fold = PreAuthFeatures { host, encrypted: state.tls.is_some(), features: Vec::new() };
+                let fold = PreAuthFeatures {
+                    host,
+                    encrypted: state.tls.is_some(),
+                    features: Vec::new(),
+                };
                 router.fold(fold).value()?.features
             }
             Phase::Authenticated | Phase::Bound => {
-                router.fold(PostAuthFeatures { host, features: Vec::new() }).value()?.features
+                router
+                    .fold(PostAuthFeatures {
+                        host,
+                        features: Vec::new(),
+                    })
+                    .value()?
+                    .features
             }
         };
         (!features.is_empty()).then(|| Feature::new(features.concat()))
@@ -155,8 +179,13 @@ impl Negotiable for ByHooks {
 
     fn claims(&self, element: &Element, state: &State) -> bool {
         state.phase == Phase::Connected
+            && (state.tls.is_some() || !self.needs_tls)
             && element.is("iq", xmpp::ns::CLIENT)
-            && state.host.as_deref().is_some_and(|h| self.sessions.router.has_handlers::<UnauthenticatedPacket>(h))
+            && state.host.as_deref().is_some_and(|h| {
+                self.sessions
+                    .router
+                    .has_handlers::<UnauthenticatedPacket>(h)
+            })
     }
 
     fn inline<'a>(&'a self, state: &'a mut State, element: Element) -> BoxFuture<'a, Outcome> {
@@ -165,12 +194,29 @@ impl Negotiable for ByHooks {
                 let error = StreamCondition::NotAuthorized.text("log in first");
                 Outcome::fail(error)
             };
-            let Ok(stanza) = Stanza::from_element(&element) else { return refused() };
+            let Ok(stanza) = Stanza::from_element(&element) else {
+                return refused();
+            };
             debug_assert_eq!(stanza.kind(), Kind::Iq);
             let host = state.host.clone().expect("claimed for a host");
-            let fold = UnauthenticatedPacket { host, address: state.peer(), stanza, answer: None };
-            match self.sessions.router.fold_wait(fold).await.value().and_then(|fold| fold.answer) {
-                Some(answer) => Outcome { answer: vec![Outbound::Element(for_client(&answer))], then: Then::Frame },
+            let fold = UnauthenticatedPacket {
+                host,
+                address: state.peer(),
+                stanza,
+                answer: None,
+            };
+            match self
+                .sessions
+                .router
+                .fold_wait(fold)
+                .await
+                .value()
+                .and_then(|fold| fold.answer)
+            {
+                Some(answer) => Outcome {
+                    answer: vec![Outbound::Element(for_client(&answer))],
+                    then: Then::Frame,
+                },
                 None => refused(),
             }
         }

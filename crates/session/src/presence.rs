@@ -9,8 +9,8 @@ use router::Folded;
 use xmpp::{BareJid, Condition, Jid, Kind, PresenceType, Stanza, StanzaError};
 
 use crate::hooks::{
-    Direction, PrivacyCheckPacket, RosterGet, RosterGetJidInfo, RosterOutSubscription, SelfPresence, Subscribed,
-    WentOffline,
+    Direction, PrivacyCheckPacket, RosterGet, RosterGetJidInfo, RosterOutSubscription,
+    SelfPresence, Subscribed, WentOffline,
 };
 use crate::sm::Sessions;
 use crate::table::Entry;
@@ -28,7 +28,11 @@ pub(crate) struct Shown {
 /// # Errors
 ///
 /// `bad-request` when the priority is not an integer from -128 to 127 (§4.7.2.3).
-pub(crate) async fn available(sessions: &Sessions, entry: &Arc<Entry>, stanza: Stanza) -> Result<Shown, StanzaError> {
+pub(crate) async fn available(
+    sessions: &Sessions,
+    entry: &Arc<Entry>,
+    stanza: Stanza,
+) -> Result<Shown, StanzaError> {
     let Ok(priority) = stanza.priority() else {
         let text = "priority is an integer from -128 to 127";
         return Err(StanzaError::from(Condition::BadRequest).with_text(text));
@@ -45,26 +49,58 @@ pub(crate) async fn available(sessions: &Sessions, entry: &Arc<Entry>, stanza: S
     let resources = sessions.table.available(&account);
     for other in &resources {
         // Including the resource itself (§4.2.2).
-        send(sessions, stanza.edit().to(Jid::from(other.jid.clone())).finish()).await;
+        send(
+            sessions,
+            stanza.edit().to(Jid::from(other.jid.clone())).finish(),
+        )
+        .await;
     }
     if first {
         probe_contacts(sessions, entry, &contacts).await;
-        for other in resources.iter().filter(|other| other.number != entry.number) {
+        for other in resources
+            .iter()
+            .filter(|other| other.number != entry.number)
+        {
             if let Some(theirs) = other.presence() {
-                send(sessions, theirs.edit().to(Jid::from(entry.jid.clone())).finish()).await;
+                send(
+                    sessions,
+                    theirs.edit().to(Jid::from(entry.jid.clone())).finish(),
+                )
+                .await;
             }
         }
     }
-    let fold = SelfPresence { user: entry.jid.clone(), presence: stanza, first, deliver: Vec::new() };
-    let deliver = sessions.router.fold_wait(fold).await.value().map(|fold| fold.deliver).unwrap_or_default();
-    Ok(Shown { deliver, takes_messages: priority >= 0 && !took_messages })
+    let fold = SelfPresence {
+        user: entry.jid.clone(),
+        presence: stanza,
+        first,
+        deliver: Vec::new(),
+    };
+    let deliver = sessions
+        .router
+        .fold_wait(fold)
+        .await
+        .value()
+        .map(|fold| fold.deliver)
+        .unwrap_or_default();
+    Ok(Shown {
+        deliver,
+        takes_messages: priority >= 0 && !took_messages,
+    })
 }
 
 /// §4.3.1: asks for the presence of those whose presence the account sees.
 async fn probe_contacts(sessions: &Sessions, entry: &Entry, contacts: &[(BareJid, Subscribed)]) {
     let from = Jid::from(entry.jid.clone());
     for (contact, _) in contacts.iter().filter(|(_, subscribed)| subscribed.to) {
-        send(sessions, Stanza::presence(PresenceType::Probe).from(from.clone()).to(Jid::from(contact.clone())).finish()).await;
+        send(
+            sessions,
+            Stanza::presence(PresenceType::Probe)
+                .from(from.clone())
+                .to(Jid::from(contact.clone()))
+                .finish(),
+        )
+        .await;
     }
 }
 
@@ -78,7 +114,14 @@ pub(crate) async fn withdraw(sessions: &Sessions, entry: &Arc<Entry>) {
     if !entry.claim_withdrawal() {
         return;
     }
-    leave(sessions, entry, Stanza::presence(PresenceType::Unavailable).from(Jid::from(entry.jid.clone())).finish()).await;
+    leave(
+        sessions,
+        entry,
+        Stanza::presence(PresenceType::Unavailable)
+            .from(Jid::from(entry.jid.clone()))
+            .finish(),
+    )
+    .await;
 }
 
 async fn leave(sessions: &Sessions, entry: &Arc<Entry>, farewell: Stanza) {
@@ -99,17 +142,28 @@ async fn leave(sessions: &Sessions, entry: &Arc<Entry>, farewell: Stanza) {
     }
     let others = sessions.table.available(&account);
     for other in &others {
-        send(sessions, farewell.edit().to(Jid::from(other.jid.clone())).finish()).await;
+        send(
+            sessions,
+            farewell.edit().to(Jid::from(other.jid.clone())).finish(),
+        )
+        .await;
     }
     let status = farewell.child_text("status", xmpp::ns::CLIENT);
-    let event = WentOffline { account, user: entry.jid.clone(), last: others.is_empty(), status };
+    let event = WentOffline {
+        account,
+        user: entry.jid.clone(),
+        last: others.is_empty(),
+        status,
+    };
     let _ = sessions.router.fold_wait(event).await;
 }
 
 /// Directed presence (§4.6): told to one address, and remembered until it is taken back. Gives the
 /// stanza to route.
 pub(crate) async fn directed(sessions: &Sessions, entry: &Entry, stanza: &Stanza) {
-    let Some(to) = stanza.to().cloned() else { return };
+    let Some(to) = stanza.to().cloned() else {
+        return;
+    };
     match stanza.presence_type() {
         PresenceType::Available => {
             let fold = RosterGetJidInfo {
@@ -134,7 +188,11 @@ pub(crate) async fn directed(sessions: &Sessions, entry: &Entry, stanza: &Stanza
 }
 
 /// A client asks for a subscription, grants, ends or refuses one (§3): from and to the bare JIDs.
-pub(crate) async fn subscription(sessions: &Sessions, entry: &Entry, stanza: Stanza) -> (Option<Stanza>, Vec<Stanza>) {
+pub(crate) async fn subscription(
+    sessions: &Sessions,
+    entry: &Entry,
+    stanza: Stanza,
+) -> (Option<Stanza>, Vec<Stanza>) {
     let account = entry.jid.to_bare();
     let contact = stanza.to().expect("routed stanzas bear a `to`").to_bare();
     if contact == account {
@@ -147,7 +205,14 @@ pub(crate) async fn subscription(sessions: &Sessions, entry: &Entry, stanza: Sta
         .to(Jid::from(contact.clone()))
         .finish();
     let kind = bare.presence_type();
-    let fold = RosterOutSubscription { account, contact, kind, stanza: bare, route: true, after: Vec::new() };
+    let fold = RosterOutSubscription {
+        account,
+        contact,
+        kind,
+        stanza: bare,
+        route: true,
+        after: Vec::new(),
+    };
     match sessions.router.fold_wait(fold).await.value() {
         Some(fold) => (fold.route.then_some(fold.stanza), fold.after),
         None => (None, Vec::new()),
@@ -155,8 +220,17 @@ pub(crate) async fn subscription(sessions: &Sessions, entry: &Entry, stanza: Sta
 }
 
 async fn contacts(sessions: &Sessions, account: &BareJid) -> Vec<(BareJid, Subscribed)> {
-    let fold = RosterGet { account: account.clone(), contacts: Vec::new() };
-    sessions.router.fold_wait(fold).await.value().map(|fold| fold.contacts).unwrap_or_default()
+    let fold = RosterGet {
+        account: account.clone(),
+        contacts: Vec::new(),
+    };
+    sessions
+        .router
+        .fold_wait(fold)
+        .await
+        .value()
+        .map(|fold| fold.contacts)
+        .unwrap_or_default()
 }
 
 /// Sends presence to a contact, where the account's rules let it pass.
@@ -169,7 +243,10 @@ async fn tell(sessions: &Sessions, entry: &Entry, stanza: &Stanza, to: &Jid) {
 
 /// Whether the account's rules let a stanza of this session out.
 pub(crate) async fn may_send(sessions: &Sessions, entry: &Entry, stanza: &Stanza) -> bool {
-    if !sessions.router.has_handlers::<PrivacyCheckPacket>(entry.jid.domain().as_str()) {
+    if !sessions
+        .router
+        .has_handlers::<PrivacyCheckPacket>(entry.jid.domain().as_str())
+    {
         return true;
     }
     let fold = PrivacyCheckPacket {

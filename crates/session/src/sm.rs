@@ -44,7 +44,12 @@ impl Sessions {
     #[must_use]
     pub fn new(system: &System, router: Router, auth: Auth) -> Sessions {
         let sm = system.registry().named(sm_name());
-        Sessions { table: SessionTable::default(), auth, router, sm }
+        Sessions {
+            table: SessionTable::default(),
+            auth,
+            router,
+            sm,
+        }
     }
 
     /// The process that monitors sessions.
@@ -65,7 +70,9 @@ impl Sessions {
     /// Ends a session with this stream error. False when there is none at that address.
     #[must_use]
     pub fn kick(&self, jid: &FullJid, error: StreamError) -> bool {
-        let Some(entry) = self.table.session(jid) else { return false };
+        let Some(entry) = self.table.session(jid) else {
+            return false;
+        };
         entry.pid.control(c2s::Cast::End(error)).is_ok()
     }
 
@@ -105,7 +112,10 @@ impl GenServer for Sm {
     type Info = ();
 
     async fn init(sessions: Sessions, ctx: &mut Ctx<Self>) -> Init<Self> {
-        let mut sm = Sm { sessions, monitored: HashMap::new() };
+        let mut sm = Sm {
+            sessions,
+            monitored: HashMap::new(),
+        };
         for entry in sm.sessions.table.all() {
             // A dead one is heard of at once as `Down`.
             sm.watch(entry, ctx);
@@ -134,7 +144,9 @@ impl Sm {
 
     /// A session's process ended. One that ended in order has left the table itself.
     fn gone(&mut self, monitor: MonitorRef, ctx: &mut Ctx<Self>) {
-        let Some(entry) = self.monitored.remove(&monitor) else { return };
+        let Some(entry) = self.monitored.remove(&monitor) else {
+            return;
+        };
         if self.sessions.table.close(&entry) {
             tracing::warn!(target: "natter::session", jid = %entry.jid, "session fell; its presence is withdrawn");
         }

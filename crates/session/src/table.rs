@@ -165,8 +165,16 @@ impl SessionTable {
     pub fn close(&self, entry: &Entry) -> bool {
         let bare = entry.jid.to_bare();
         let mut shard = self.shard(&bare).write();
-        let Some(account) = shard.get_mut(&bare) else { return false };
-        let Some(at) = account.sessions.iter().position(|e| e.number == entry.number) else { return false };
+        let Some(account) = shard.get_mut(&bare) else {
+            return false;
+        };
+        let Some(at) = account
+            .sessions
+            .iter()
+            .position(|e| e.number == entry.number)
+        else {
+            return false;
+        };
         account.sessions.remove(at);
         if account.flusher == Some(entry.number) {
             account.flusher = None;
@@ -181,7 +189,10 @@ impl SessionTable {
     #[must_use]
     pub fn sessions(&self, account: &BareJid) -> Vec<Arc<Entry>> {
         let shard = self.shard(account).read();
-        shard.get(account).map(|a| a.sessions.clone()).unwrap_or_default()
+        shard
+            .get(account)
+            .map(|a| a.sessions.clone())
+            .unwrap_or_default()
     }
 
     /// The session at a full JID.
@@ -189,7 +200,12 @@ impl SessionTable {
     pub fn session(&self, jid: &FullJid) -> Option<Arc<Entry>> {
         let bare = jid.to_bare();
         let shard = self.shard(&bare).read();
-        shard.get(&bare)?.sessions.iter().find(|e| e.jid == *jid).map(Arc::clone)
+        shard
+            .get(&bare)?
+            .sessions
+            .iter()
+            .find(|e| e.jid == *jid)
+            .map(Arc::clone)
     }
 
     /// The available resources of an account, whatever their priority.
@@ -225,9 +241,15 @@ impl SessionTable {
     pub(crate) fn begin_flush(&self, entry: &Entry) -> bool {
         let bare = entry.jid.to_bare();
         let mut shard = self.shard(&bare).write();
-        let Some(account) = shard.get_mut(&bare) else { return false };
+        let Some(account) = shard.get_mut(&bare) else {
+            return false;
+        };
         let free = account.flusher.is_none_or(|number| {
-            number == entry.number || !account.sessions.iter().any(|e| e.number == number && e.pid.is_alive())
+            number == entry.number
+                || !account
+                    .sessions
+                    .iter()
+                    .any(|e| e.number == number && e.pid.is_alive())
         });
         if free {
             account.flusher = Some(entry.number);
@@ -250,7 +272,12 @@ impl SessionTable {
     pub fn all(&self) -> Vec<Arc<Entry>> {
         let mut all = Vec::new();
         for shard in &self.0.shards {
-            all.extend(shard.read().values().flat_map(|a| a.sessions.iter().map(Arc::clone)));
+            all.extend(
+                shard
+                    .read()
+                    .values()
+                    .flat_map(|a| a.sessions.iter().map(Arc::clone)),
+            );
         }
         all
     }
@@ -258,6 +285,10 @@ impl SessionTable {
     /// How many sessions the node has.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.shards.iter().map(|s| s.read().values().map(|a| a.sessions.len()).sum::<usize>()).sum()
+        self.0
+            .shards
+            .iter()
+            .map(|s| s.read().values().map(|a| a.sessions.len()).sum::<usize>())
+            .sum()
     }
 }

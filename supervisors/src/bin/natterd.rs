@@ -1,6 +1,6 @@
 //! `natterd`: the server, in the foreground, logging to stderr.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -35,8 +35,14 @@ struct Words {
 
 fn main() -> ExitCode {
     let words = Words::parse();
-    let place = Place { file: words.config.clone(), data_dir: words.data_dir.clone() };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let place = Place {
+        file: words.config.clone(),
+        data_dir: words.data_dir.clone(),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return complain(FAILED, &format!("cannot start: {error}")),
     };
@@ -55,7 +61,11 @@ fn main() -> ExitCode {
         Ok(filter) => filter,
         Err(error) => return complain(MISCONFIGURED, &format!("log: `{filter}`: {error}")),
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     let code = runtime.block_on(async {
         match Server::start_loaded(place, loaded, Clock::real()).await {
             Ok(server) => run(&server).await,
@@ -68,17 +78,28 @@ fn main() -> ExitCode {
 }
 
 fn code_of(error: &ServerError) -> u8 {
-    if error.is_configuration() { MISCONFIGURED } else { FAILED }
+    if error.is_configuration() {
+        MISCONFIGURED
+    } else {
+        FAILED
+    }
 }
 
 async fn run(server: &Server) -> ExitCode {
     let mut ready = String::from("natterd ready");
     for address in server.addresses() {
-        ready.push_str(&format!(" {}={} ({})", address.kind, address.at, address.tls));
+        ready.push_str(&format!(
+            " {}={} ({})",
+            address.kind, address.at, address.tls
+        ));
     }
     ready.push('\n');
     say(&ready);
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+    let signals = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::hangup()),
+    );
     let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
         return complain(FAILED, "cannot listen to signals");
     };
@@ -112,7 +133,12 @@ async fn print(page: &str) -> ExitCode {
             Ok(text) => text,
             Err(error) => return complain(FAILED, &error),
         },
-        other => return complain(MISCONFIGURED, &format!("`{other}` is none of protocols, hooks, config, commands")),
+        other => {
+            return complain(
+                MISCONFIGURED,
+                &format!("`{other}` is none of protocols, hooks, config, commands"),
+            );
+        }
     };
     say(&text)
 }
