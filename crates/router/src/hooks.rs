@@ -176,7 +176,9 @@ impl HookTable {
         });
         let slot = self.0.entry(spec.hook).or_insert_with(|| Arc::new([]));
         let mut entries = slot.to_vec();
-        let at = entries.partition_point(|e| e.priority <= entry.priority);
+        // Of equals by name, so that a restart of one changes no order.
+        let place = |e: &HookEntry| (e.priority, Arc::clone(&e.owner_name));
+        let at = entries.partition_point(|e| place(e) <= place(&entry));
         entries.insert(at, entry);
         *slot = entries.into();
     }
@@ -201,7 +203,9 @@ impl HookTable {
 
 impl HookEntry {
     fn typed<H: Hook>(&self) -> &Call<H> {
-        self.call.downcast_ref().expect("entries are filed under their hook's type")
+        self.call
+            .downcast_ref()
+            .expect("entries are filed under their hook's type")
     }
 
     fn failed(&self, why: &str) {
@@ -236,24 +240,25 @@ impl Router {
     /// Runs the fold of a hook that does not wait. Costs one table look-up when nobody listens.
     pub fn fold<H: Hook>(&self, value: H) -> Folded<H> {
         debug_assert!(!H::INFO.may_wait, "{} is run by fold_wait", H::INFO.name);
-        let Some(entries) = self.handlers::<H>(value.host()) else { return Folded::Done(value) };
+        let Some(entries) = self.handlers::<H>(value.host()) else {
+            return Folded::Done(value);
+        };
         let mut value = value;
         for entry in entries.iter() {
             let Call::Now(call) = entry.typed::<H>() else {
                 unreachable!("waiting handlers are refused where a hook does not wait")
             };
-            // The clone is what is kept when the handler panics.
-            let kept = value.clone();
+            let kept = kept(&value);
             match catch_unwind(AssertUnwindSafe(|| call(value))) {
                 Ok(Flow::Next(next)) => value = next,
                 Ok(Flow::Stop(last)) => return Folded::Stopped(last),
                 Ok(Flow::Drop) => return Folded::Dropped,
                 Err(panic) => {
                     entry.failed(panic_text(&*panic));
-                    match H::INFO.on_panic {
-                        OnPanic::Continue => value = kept,
-                        OnPanic::Deny => return Folded::Denied,
-                    }
+                    let Some(kept) = kept else {
+                        return Folded::Denied;
+                    };
+                    value = kept;
                 }
             }
         }
@@ -262,20 +267,22 @@ impl Router {
 
     /// Runs the fold of a hook whose handlers may wait, each within [`HANDLER_DEADLINE`].
     pub async fn fold_wait<H: Hook>(&self, value: H) -> Folded<H> {
-        let Some(entries) = self.handlers::<H>(value.host()) else { return Folded::Done(value) };
+        let Some(entries) = self.handlers::<H>(value.host()) else {
+            return Folded::Done(value);
+        };
         let mut value = value;
         for entry in entries.iter() {
-            let kept = value.clone();
+            let kept = kept(&value);
             match run(entry.typed::<H>(), value, self.clock()).await {
                 Ok(Flow::Next(next)) => value = next,
                 Ok(Flow::Stop(last)) => return Folded::Stopped(last),
                 Ok(Flow::Drop) => return Folded::Dropped,
                 Err(why) => {
                     entry.failed(&why);
-                    match H::INFO.on_panic {
-                        OnPanic::Continue => value = kept,
-                        OnPanic::Deny => return Folded::Denied,
-                    }
+                    let Some(kept) = kept else {
+                        return Folded::Denied;
+                    };
+                    value = kept;
                 }
             }
         }
@@ -285,7 +292,8 @@ impl Router {
     /// Whether anybody of `host` listens to the hook: asked before a fold's value is made.
     #[must_use]
     pub fn has_handlers<H: Hook>(&self, host: &str) -> bool {
-        self.host_table(host).is_some_and(|table| table.hooks.of::<H>().is_some())
+        self.host_table(host)
+            .is_some_and(|table| table.hooks.of::<H>().is_some())
     }
 
     fn handlers<H: Hook>(&self, host: &str) -> Option<Arc<[Arc<HookEntry>]>> {
@@ -314,10 +322,16 @@ impl Router {
             })
             .collect();
         rows.sort_by(|a, b| {
-            (a.hook, &a.host, a.priority, &a.handler).cmp(&(b.hook, &b.host, b.priority, &b.handler))
+            (a.hook, &a.host, a.priority, &a.handler)
+                .cmp(&(b.hook, &b.host, b.priority, &b.handler))
         });
         rows
     }
+}
+
+/// What the fold goes on with when a handler that was given the value fails.
+fn kept<H: Hook>(value: &H) -> Option<H> {
+    (H::INFO.on_panic == OnPanic::Continue).then(|| value.clone())
 }
 
 async fn run<H: Hook>(call: &Call<H>, value: H, clock: &Clock) -> Result<Flow<H>, String> {

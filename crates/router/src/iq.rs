@@ -91,7 +91,9 @@ impl Iq {
     /// Never for a request out of an IQ table: it has exactly one payload.
     #[must_use]
     pub fn child(&self) -> &Child {
-        self.stanza.payload().expect("a get or set in an IQ table has one payload")
+        self.stanza
+            .payload()
+            .expect("a get or set in an IQ table has one payload")
     }
 
     /// The payload, read as a type.
@@ -130,7 +132,13 @@ pub struct IqSpec {
 impl IqSpec {
     /// `handler` answers requests of `kind` with a payload of `namespace`.
     pub fn new(host: &str, to: To, namespace: &str, kind: IqKind, handler: IqHandler) -> IqSpec {
-        IqSpec { host: host.into(), to, namespace: namespace.into(), kind, handler }
+        IqSpec {
+            host: host.into(),
+            to,
+            namespace: namespace.into(),
+            kind,
+            handler,
+        }
     }
 }
 
@@ -145,7 +153,10 @@ pub(crate) struct IqEntry {
 
 /// The IQ handlers of one host.
 #[derive(Clone, Default)]
-pub(crate) struct IqTable(HashMap<(To, Arc<str>), IqEntry>);
+pub(crate) struct IqTable {
+    host: HashMap<Arc<str>, IqEntry>,
+    account: HashMap<Arc<str>, IqEntry>,
+}
 
 impl IqTable {
     /// Files `spec` under its owner.
@@ -153,8 +164,17 @@ impl IqTable {
     /// # Errors
     ///
     /// The name of the owner who has that (target, namespace) already.
-    pub(crate) fn insert(&mut self, spec: IqSpec, owner: ProcessId, owner_name: &Arc<str>) -> Result<(), Arc<str>> {
-        let entry = self.0.entry((spec.to, spec.namespace)).or_insert_with(|| IqEntry {
+    pub(crate) fn insert(
+        &mut self,
+        spec: IqSpec,
+        owner: ProcessId,
+        owner_name: &Arc<str>,
+    ) -> Result<(), Arc<str>> {
+        let entries = match spec.to {
+            To::Host => &mut self.host,
+            To::Account => &mut self.account,
+        };
+        let entry = entries.entry(spec.namespace).or_insert_with(|| IqEntry {
             owner,
             owner_name: Arc::clone(owner_name),
             get: None,
@@ -175,16 +195,34 @@ impl IqTable {
     }
 
     pub(crate) fn remove_owner(&mut self, owner: ProcessId) {
-        self.0.retain(|_, entry| entry.owner != owner);
+        self.host.retain(|_, entry| entry.owner != owner);
+        self.account.retain(|_, entry| entry.owner != owner);
     }
 
-    pub(crate) fn owners(&self) -> impl Iterator<Item = (&(To, Arc<str>), &IqEntry)> {
-        self.0.iter()
+    /// Every entry with its target and namespace.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (To, &Arc<str>, &IqEntry)> {
+        let host = self
+            .host
+            .iter()
+            .map(|(namespace, entry)| (To::Host, namespace, entry));
+        host.chain(
+            self.account
+                .iter()
+                .map(|(namespace, entry)| (To::Account, namespace, entry)),
+        )
     }
 
-    fn find(&self, to: To, namespace: &str, kind: IqKind) -> Result<(IqHandler, Arc<str>), Condition> {
-        // `(To, Arc<str>)` cannot be looked up by a borrowed pair; tables are small and the key short.
-        let Some(entry) = self.0.get(&(to, Arc::from(namespace))) else {
+    fn find(
+        &self,
+        to: To,
+        namespace: &str,
+        kind: IqKind,
+    ) -> Result<(IqHandler, Arc<str>), Condition> {
+        let entries = match to {
+            To::Host => &self.host,
+            To::Account => &self.account,
+        };
+        let Some(entry) = entries.get(namespace) else {
             return Err(Condition::ServiceUnavailable);
         };
         let handler = match kind {
@@ -237,7 +275,10 @@ impl Router {
             let answer = router.run_handler(&handler, iq, &owner).await;
             step!(packet.meta, "iq answer", result = answer.is_ok());
             let (reply, outcome) = match answer {
-                Ok(payload) => (Some(Stanza::iq_result(&packet.stanza, payload)), Outcome::Delivered),
+                Ok(payload) => (
+                    Some(Stanza::iq_result(&packet.stanza, payload)),
+                    Outcome::Delivered,
+                ),
                 Err(error) => (packet.stanza.error_reply(&error), Outcome::Bounced),
             };
             if let Some(reply) = reply {
@@ -286,7 +327,9 @@ struct Waiting {
 impl Pending {
     /// Hands an answer to whoever asked. Gives the packet back when nobody did.
     pub(crate) fn answered(&self, packet: Packet) -> Option<Packet> {
-        let Some(id) = packet.stanza.id() else { return Some(packet) };
+        let Some(id) = packet.stanza.id() else {
+            return Some(packet);
+        };
         let mut waiting = self.0.lock();
         if waiting.get(id).is_none_or(|w| w.asked != *packet.from()) {
             return Some(packet);
@@ -326,14 +369,27 @@ impl Router {
             IqKind::Get => IqType::Get,
             IqKind::Set => IqType::Set,
         };
-        let iq = Stanza::iq(kind, payload).from(from.clone()).to(to.clone()).finish();
+        let iq = Stanza::iq(kind, payload)
+            .from(from.clone())
+            .to(to.clone())
+            .finish();
         let id = iq.id().expect("a request of ours has an id").to_owned();
         let (tell, answer) = oneshot::channel();
         let pending = self.pending();
-        pending.0.lock().insert(id.clone(), Waiting { asked: to.clone(), tell });
+        pending.0.lock().insert(
+            id.clone(),
+            Waiting {
+                asked: to.clone(),
+                tell,
+            },
+        );
         let _asking = Asking(pending, id);
-        self.route(self.packet(iq)).await;
-        match self.clock().timeout(within, answer).await {
+        // Its own handler may be slow: that counts as well.
+        let asking = async {
+            self.route(self.packet(iq)).await;
+            answer.await
+        };
+        match self.clock().timeout(within, asking).await {
             Ok(Ok(stanza)) if stanza.is_error() => Err(IqError::Answered(stanza)),
             Ok(Ok(stanza)) => Ok(stanza),
             Ok(Err(_)) | Err(_) => Err(IqError::Timeout(within)),

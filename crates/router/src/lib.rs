@@ -12,11 +12,17 @@ mod route;
 mod table;
 
 pub use dead_letters::{DeadLetters, dead_letters_name};
-pub use hooks::{Flow, Folded, HANDLER_DEADLINE, Hook, HookInfo, HookRow, HookSpec, OnPanic, Priority};
+pub use hooks::{
+    Flow, Folded, HANDLER_DEADLINE, Hook, HookInfo, HookRow, HookSpec, OnPanic, Priority,
+};
 pub use iq::{ANSWER_WITHIN, Answer, Iq, IqError, IqHandler, IqKind, IqSpec, To};
-pub use meta::{Accountant, DeadLetterBox, Flags, Ledger, Meta, Origin, Outcome, Packet, Parcel, Receipt, SessionOrigin};
+pub use meta::{
+    Accountant, DeadLetterBox, Flags, Ledger, Meta, Origin, Outcome, Packet, Parcel, Receipt,
+    SessionOrigin,
+};
 pub use route::{
-    BalanceBy, FilterPacket, Inline, InstallError, MAX_HOPS, Mode, Post, RouteRow, RouteSpec, Router, Routing,
+    BalanceBy, FilterPacket, Inline, InstallError, MAX_HOPS, Mode, Post, RouteRow, RouteSpec,
+    Router, Routing,
 };
 pub use table::{Change, Feature, owner_name};
 

@@ -69,7 +69,12 @@ impl fmt::Debug for Flags {
             (Flags::FROM_OFFLINE, "from-offline"),
         ];
         f.debug_set()
-            .entries(names.iter().filter(|(flag, _)| self.contains(*flag)).map(|(_, name)| name))
+            .entries(
+                names
+                    .iter()
+                    .filter(|(flag, _)| self.contains(*flag))
+                    .map(|(_, name)| name),
+            )
             .finish()
     }
 }
@@ -121,7 +126,9 @@ pub struct Receipt(Option<(Arc<dyn Accountant>, u64)>);
 
 impl fmt::Debug for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Receipt").field(&self.0.as_ref().map(|(_, number)| number)).finish()
+        f.debug_tuple("Receipt")
+            .field(&self.0.as_ref().map(|(_, number)| number))
+            .finish()
     }
 }
 
@@ -164,9 +171,17 @@ pub struct Ledger(Mutex<Entries>);
 struct Entries {
     /// Number of the first entry in `open`; all before are resolved.
     settled: u64,
-    open: VecDeque<Option<Outcome>>,
+    open: VecDeque<Slot>,
     lost: u64,
     waiting: Vec<tokio::sync::oneshot::Sender<()>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    Open,
+    Resolved,
+    /// Nobody will resolve it any more: waiting ends, the prefix does not pass it.
+    Lost,
 }
 
 impl Ledger {
@@ -181,7 +196,7 @@ impl Ledger {
     pub fn open(self: &Arc<Self>) -> Receipt {
         let mut entries = self.0.lock();
         let number = entries.settled + entries.open.len() as u64;
-        entries.open.push_back(None);
+        entries.open.push_back(Slot::Open);
         drop(entries);
         Receipt::new(Arc::<Ledger>::clone(self), number)
     }
@@ -202,7 +217,7 @@ impl Ledger {
     pub async fn all_settled(&self) {
         let wait = {
             let mut entries = self.0.lock();
-            if entries.open.iter().all(Option::is_some) {
+            if entries.is_settled() {
                 return;
             }
             let (tell, wait) = tokio::sync::oneshot::channel();
@@ -211,14 +226,13 @@ impl Ledger {
         };
         let _ = wait.await;
     }
-
 }
 
 impl Accountant for Ledger {
-    fn resolved(&self, number: u64, outcome: Outcome) {
+    fn resolved(&self, number: u64, _outcome: Outcome) {
         let mut entries = self.0.lock();
-        entries.mark(number, outcome);
-        while matches!(entries.open.front(), Some(Some(_))) {
+        entries.mark(number, Slot::Resolved);
+        while entries.open.front() == Some(&Slot::Resolved) {
             entries.open.pop_front();
             entries.settled += 1;
         }
@@ -229,25 +243,25 @@ impl Accountant for Ledger {
         tracing::error!(target: "natter::router", number, "a stanza's receipt was dropped unresolved");
         let mut entries = self.0.lock();
         entries.lost += 1;
-        // Resolved as far as waiting goes; the prefix must not pass it, so it stays in the queue.
-        if let Some(at) = number.checked_sub(entries.settled) {
-            if let Some(slot) = entries.open.get_mut(at as usize) {
-                slot.get_or_insert(Outcome::Dropped);
-            }
-        }
+        entries.mark(number, Slot::Lost);
         entries.wake();
     }
 }
 
 impl Entries {
-    fn mark(&mut self, number: u64, outcome: Outcome) {
-        let at = number.checked_sub(self.settled).expect("an open entry is behind the prefix");
-        let slot = self.open.get_mut(at as usize).expect("an open entry is in the ledger");
-        *slot = Some(outcome);
+    fn mark(&mut self, number: u64, slot: Slot) {
+        let at = number
+            .checked_sub(self.settled)
+            .expect("an open entry is behind the prefix");
+        self.open[at as usize] = slot;
+    }
+
+    fn is_settled(&self) -> bool {
+        !self.open.contains(&Slot::Open)
     }
 
     fn wake(&mut self) {
-        if self.open.iter().all(Option::is_some) {
+        if !self.waiting.is_empty() && self.is_settled() {
             for waiting in self.waiting.drain(..) {
                 let _ = waiting.send(());
             }
@@ -304,7 +318,11 @@ impl Packet {
     pub fn copy(&self) -> Packet {
         let mut meta = self.meta.clone();
         meta.flags.insert(Flags::COPY);
-        Packet { stanza: self.stanza.clone(), meta, receipt: Receipt::none() }
+        Packet {
+            stanza: self.stanza.clone(),
+            meta,
+            receipt: Receipt::none(),
+        }
     }
 
     /// Ends it here by rule.

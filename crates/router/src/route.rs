@@ -112,7 +112,11 @@ pub struct RouteSpec {
 impl RouteSpec {
     /// `mode` takes what is sent to `domain`, which is a service of `host` (or a host itself: `None`).
     pub fn new(domain: &str, host: Option<&str>, mode: Mode) -> RouteSpec {
-        RouteSpec { domain: domain.into(), host: host.map(Arc::from), mode }
+        RouteSpec {
+            domain: domain.into(),
+            host: host.map(Arc::from),
+            mode,
+        }
     }
 }
 
@@ -121,7 +125,7 @@ pub(crate) struct RouteEntry {
     pub(crate) domain: Arc<str>,
     pub(crate) host: Option<Arc<str>>,
     pub(crate) mode: Mode,
-    pub(crate) owner: ProcessId,
+    pub(crate) owner: AnyPid,
     pub(crate) owner_name: Arc<str>,
 }
 
@@ -249,15 +253,27 @@ impl Router {
     }
 
     pub(crate) fn host_tables(&self) -> Vec<(Arc<str>, Arc<HostTable>)> {
-        self.0.hosts.load().iter().map(|(host, cell)| (Arc::clone(host), cell.load_full())).collect()
+        self.0
+            .hosts
+            .load()
+            .iter()
+            .map(|(host, cell)| (Arc::clone(host), cell.load_full()))
+            .collect()
     }
 
     /// The features that processes of `host` stand for, sorted, without doubles.
     #[must_use]
     pub fn features(&self, host: &str, to: crate::To) -> Vec<Arc<str>> {
-        let Some(table) = self.host_table(host) else { return Vec::new() };
+        let Some(table) = self.host_table(host) else {
+            return Vec::new();
+        };
         let of = |f: &&Feature| f.to == to;
-        let mut names: Vec<Arc<str>> = table.features.iter().filter(of).map(|f| Arc::clone(&f.name)).collect();
+        let mut names: Vec<Arc<str>> = table
+            .features
+            .iter()
+            .filter(of)
+            .map(|f| Arc::clone(&f.name))
+            .collect();
         names.sort();
         names.dedup();
         names
@@ -267,7 +283,9 @@ impl Router {
     #[must_use]
     pub fn services(&self, host: &str) -> Vec<Arc<str>> {
         let routes = self.0.routes.load();
-        let of = routes.values().filter(|entry| entry.host.as_deref() == Some(host));
+        let of = routes
+            .values()
+            .filter(|entry| entry.host.as_deref() == Some(host));
         let mut domains: Vec<Arc<str>> = of.map(|entry| Arc::clone(&entry.domain)).collect();
         domains.sort();
         domains
@@ -290,7 +308,9 @@ impl Router {
             mode: entry.mode.name(),
             owner: entry.owner_name.to_string(),
         });
-        let down = reserved.iter().filter(|(domain, _)| !routes.contains_key(*domain));
+        let down = reserved
+            .iter()
+            .filter(|(domain, _)| !routes.contains_key(*domain));
         let down = down.map(|(domain, by)| RouteRow {
             domain: domain.to_string(),
             host: String::new(),
@@ -306,15 +326,28 @@ impl Router {
     #[must_use]
     pub fn registrations_of(&self, owner: ProcessId) -> Vec<String> {
         let mut rows = Vec::new();
-        for entry in self.0.routes.load().values().filter(|e| e.owner == owner) {
+        for entry in self
+            .0
+            .routes
+            .load()
+            .values()
+            .filter(|e| e.owner.id() == owner)
+        {
             rows.push(format!("route {}", entry.domain));
         }
         for (_, table) in self.host_tables() {
             for entry in table.hooks.entries().filter(|e| e.owner == owner) {
                 rows.push(format!("hook {} {}", entry.info.name, entry.priority.0));
             }
-            for ((to, namespace), _) in table.iq.owners().filter(|(_, e)| e.owner == owner) {
-                rows.push(format!("iq {} {namespace}", if *to == crate::To::Host { "host" } else { "account" }));
+            for (to, namespace, _) in table.iq.entries().filter(|(.., e)| e.owner == owner) {
+                rows.push(format!(
+                    "iq {} {namespace}",
+                    if to == crate::To::Host {
+                        "host"
+                    } else {
+                        "account"
+                    }
+                ));
             }
         }
         rows.sort();
@@ -326,8 +359,19 @@ impl Router {
     /// # Errors
     ///
     /// What was in the way; nothing was changed.
-    pub async fn install(&self, owner: &AnyPid, name: &str, change: Change) -> Result<(), InstallError> {
-        self.0.owner.call(Call::Install(owner.clone(), name.into(), change), CHANGE_WITHIN).await?
+    pub async fn install(
+        &self,
+        owner: &AnyPid,
+        name: &str,
+        change: Change,
+    ) -> Result<(), InstallError> {
+        self.0
+            .owner
+            .call(
+                Call::Install(owner.clone(), name.into(), change),
+                CHANGE_WITHIN,
+            )
+            .await?
     }
 
     /// Takes back all that a process registered.
@@ -336,7 +380,10 @@ impl Router {
     ///
     /// Only when the router process does not answer.
     pub async fn remove(&self, owner: ProcessId) -> Result<(), InstallError> {
-        self.0.owner.call(Call::Remove(owner), CHANGE_WITHIN).await?
+        self.0
+            .owner
+            .call(Call::Remove(owner), CHANGE_WITHIN)
+            .await?
     }
 
     /// Registers one route.
@@ -344,7 +391,12 @@ impl Router {
     /// # Errors
     ///
     /// `DomainTaken`, or the router process does not answer.
-    pub async fn register_route(&self, route: RouteSpec, owner: &AnyPid, name: &str) -> Result<(), InstallError> {
+    pub async fn register_route(
+        &self,
+        route: RouteSpec,
+        owner: &AnyPid,
+        name: &str,
+    ) -> Result<(), InstallError> {
         let mut change = Change::new();
         change.route(route);
         self.install(owner, name, change).await
@@ -356,7 +408,13 @@ impl Router {
     ///
     /// Only when the router process does not answer.
     pub async fn set_default_route(&self, mode: Mode, owner: &AnyPid) -> Result<(), InstallError> {
-        self.0.owner.call(Call::Default(RouteSpec::new("", None, mode), owner.clone()), CHANGE_WITHIN).await?
+        self.0
+            .owner
+            .call(
+                Call::Default(RouteSpec::new("", None, mode), owner.clone()),
+                CHANGE_WITHIN,
+            )
+            .await?
     }
 
     /// Marks `domain` as a configured service's: while it is down, packets bounce with
@@ -366,7 +424,10 @@ impl Router {
     ///
     /// `DomainTaken` when it is reserved for somebody else.
     pub async fn reserve(&self, domain: &str, by: &str) -> Result<(), InstallError> {
-        self.0.owner.call(Call::Reserve(domain.into(), by.into()), CHANGE_WITHIN).await?
+        self.0
+            .owner
+            .call(Call::Reserve(domain.into(), by.into()), CHANGE_WITHIN)
+            .await?
     }
 
     /// Forgets the mark of [`Router::reserve`].
@@ -375,7 +436,10 @@ impl Router {
     ///
     /// Only when the router process does not answer.
     pub async fn release(&self, domain: &str) -> Result<(), InstallError> {
-        self.0.owner.call(Call::Release(domain.into()), CHANGE_WITHIN).await?
+        self.0
+            .owner
+            .call(Call::Release(domain.into()), CHANGE_WITHIN)
+            .await?
     }
 
     /// The record of a stanza that enters now.
@@ -394,7 +458,11 @@ impl Router {
     /// A packet of this server's own.
     #[must_use]
     pub fn packet(&self, stanza: Stanza) -> Packet {
-        Packet { stanza, meta: self.meta(Origin::Server), receipt: Receipt::none() }
+        Packet {
+            stanza,
+            meta: self.meta(Origin::Server),
+            receipt: Receipt::none(),
+        }
     }
 
     /// A packet of this server's own that answers another: it keeps the trace number.
@@ -407,8 +475,12 @@ impl Router {
 
     /// Sends a packet on its way.
     pub fn route(&self, packet: Packet) -> Routing {
-        let Some(packet) = self.filter(packet) else { return Routing::done() };
-        let Some(packet) = self.reply_to_ours(packet) else { return Routing::done() };
+        let Some(packet) = self.filter(packet) else {
+            return Routing::done();
+        };
+        let Some(packet) = self.reply_to_ours(packet) else {
+            return Routing::done();
+        };
         let domain = packet.to().domain().as_str();
         let routes = self.0.routes.load();
         if let Some(entry) = routes.get(domain) {
@@ -428,13 +500,20 @@ impl Router {
 
     fn filter(&self, packet: Packet) -> Option<Packet> {
         step!(packet.meta, "filter_packet");
-        // Looked up first, so that nothing is cloned for a hook that nobody heeds.
-        if self.host_table("").is_none() {
+        if !self.has_handlers::<FilterPacket>("") {
             return Some(packet);
         }
-        let Packet { stanza, meta, receipt } = packet;
+        let Packet {
+            stanza,
+            meta,
+            receipt,
+        } = packet;
         match self.fold(FilterPacket { stanza, meta }) {
-            Folded::Done(f) | Folded::Stopped(f) => Some(Packet { stanza: f.stanza, meta: f.meta, receipt }),
+            Folded::Done(f) | Folded::Stopped(f) => Some(Packet {
+                stanza: f.stanza,
+                meta: f.meta,
+                receipt,
+            }),
             Folded::Dropped | Folded::Denied => {
                 receipt.resolve(Outcome::Dropped);
                 None
@@ -445,36 +524,54 @@ impl Router {
     fn reply_to_ours(&self, packet: Packet) -> Option<Packet> {
         let is_reply = packet.stanza.kind() == Kind::Iq
             && matches!(packet.stanza.iq_type(), IqType::Result | IqType::Error);
-        if is_reply { self.0.pending.answered(packet) } else { Some(packet) }
+        if is_reply {
+            self.0.pending.answered(packet)
+        } else {
+            Some(packet)
+        }
     }
 
     fn hand_to(&self, entry: &RouteEntry, packet: Packet) -> Routing {
         match &entry.mode {
             Mode::Inline(take) => take(packet),
-            Mode::Actor(post) => self.post(post, packet),
+            Mode::Actor(post) => self.post(post, entry, packet),
             Mode::Balanced(by, slots) => match slots.get(slot(*by, &packet, slots.len())) {
-                Some(Some(post)) => self.post(post, packet),
+                Some(Some(post)) => self.post(post, entry, packet),
                 _ => self.bounce(packet, Condition::RemoteServerTimeout.into()),
             },
         }
     }
 
-    fn post(&self, post: &Post, packet: Packet) -> Routing {
-        match post(packet.enclose(&self.0.dead)) {
-            Ok(()) => Routing::done(),
-            // Full, or gone a moment ago: either way the service cannot take it now.
-            Err(parcel) => self.bounce(parcel.take(), Condition::ResourceConstraint.into()),
-        }
+    fn post(&self, post: &Post, entry: &RouteEntry, packet: Packet) -> Routing {
+        let Err(parcel) = post(packet.enclose(&self.0.dead)) else {
+            return Routing::done();
+        };
+        // Full, or it fell a moment ago and its entry is about to go.
+        let up = entry.owner.is_alive();
+        let condition = if up {
+            Condition::ResourceConstraint
+        } else {
+            Condition::RemoteServerTimeout
+        };
+        self.bounce(parcel.take(), condition.into())
     }
 
     /// Tells the sender that the packet did not arrive, where the rules allow an answer (RFC 6120 §8.3.1).
     ///
     /// Copies, errors, results and presence without a request end silently.
     pub fn bounce(&self, packet: Packet, error: StanzaError) -> Routing {
-        let Packet { stanza, meta, receipt } = packet;
+        let Packet {
+            stanza,
+            meta,
+            receipt,
+        } = packet;
         let silent = meta.flags.contains(Flags::COPY)
             || (stanza.kind() == Kind::Presence && !asks(stanza.presence_type()));
-        let reply = if silent { None } else { stanza.error_reply(&error) };
+        let reply = if silent {
+            None
+        } else {
+            stanza.error_reply(&error)
+        };
         let Some(reply) = reply else {
             step!(meta, "dropped", condition = ?error.condition);
             receipt.resolve(Outcome::Dropped);
@@ -490,7 +587,9 @@ impl Router {
     /// queue, which forgets a message only once it was written; the rest is bounced after
     /// [`MAX_HOPS`] tries.
     pub fn reroute(&self, mut packet: Packet) -> Routing {
-        if packet.meta.flags.contains(Flags::COPY) || packet.meta.flags.contains(Flags::FROM_OFFLINE) {
+        if packet.meta.flags.contains(Flags::COPY)
+            || packet.meta.flags.contains(Flags::FROM_OFFLINE)
+        {
             packet.drop_by_rule();
             return Routing::done();
         }

@@ -147,8 +147,18 @@ impl GenServer for Owner {
     type Info = ();
 
     async fn init(router: Router, ctx: &mut Ctx<Self>) -> Init<Self> {
-        let mut owner = Owner { router, monitored: HashSet::new() };
-        let known: Vec<AnyPid> = owner.router.tables().owners.lock().values().cloned().collect();
+        let mut owner = Owner {
+            router,
+            monitored: HashSet::new(),
+        };
+        let known: Vec<AnyPid> = owner
+            .router
+            .tables()
+            .owners
+            .lock()
+            .values()
+            .cloned()
+            .collect();
         for pid in known {
             if pid.is_alive() {
                 owner.watch(&pid, ctx);
@@ -159,7 +169,12 @@ impl GenServer for Owner {
         Init::Ok(owner)
     }
 
-    async fn handle_call(&mut self, call: Call, from: From<Self::Reply>, ctx: &mut Ctx<Self>) -> Flow {
+    async fn handle_call(
+        &mut self,
+        call: Call,
+        from: From<Self::Reply>,
+        ctx: &mut Ctx<Self>,
+    ) -> Flow {
         let answer = match call {
             Call::Install(pid, name, change) => self.install(&pid, &name, change, ctx),
             Call::Remove(process) => {
@@ -199,14 +214,26 @@ impl Owner {
 
     /// Removes what dead processes still hold, when a `Down` is still on its way to us.
     fn purge_dead(&mut self) {
-        let dead: Vec<ProcessId> =
-            self.tables().owners.lock().values().filter(|p| !p.is_alive()).map(AnyPid::id).collect();
+        let dead: Vec<ProcessId> = self
+            .tables()
+            .owners
+            .lock()
+            .values()
+            .filter(|p| !p.is_alive())
+            .map(AnyPid::id)
+            .collect();
         for process in dead {
             self.purge(process);
         }
     }
 
-    fn install(&mut self, pid: &AnyPid, name: &Arc<str>, change: Change, ctx: &mut Ctx<Self>) -> Result<(), InstallError> {
+    fn install(
+        &mut self,
+        pid: &AnyPid,
+        name: &Arc<str>,
+        change: Change,
+        ctx: &mut Ctx<Self>,
+    ) -> Result<(), InstallError> {
         self.purge_dead();
         let owner = pid.id();
         let tables = self.tables();
@@ -218,33 +245,51 @@ impl Owner {
                     by: taken.owner_name.to_string(),
                 });
             }
-            let entry = spec.clone().owned_by(owner, name);
+            let entry = spec.clone().owned_by(pid, name);
             routes.insert(Arc::clone(&spec.domain), Arc::new(entry));
         }
         let mut cells = HashMap::clone(&tables.hosts.load());
         let mut changed: HashMap<Arc<str>, HostTable> = HashMap::new();
         for host in change.hosts() {
-            let table = cells.get(&host).map(|cell| HostTable::clone(&cell.load())).unwrap_or_default();
+            let table = cells
+                .get(&host)
+                .map(|cell| HostTable::clone(&cell.load()))
+                .unwrap_or_default();
             changed.insert(host, table);
         }
         for spec in change.hooks {
             if spec.waits && !spec.info.may_wait {
-                return Err(InstallError::MayNotWait { hook: spec.info.name });
+                return Err(InstallError::MayNotWait {
+                    hook: spec.info.name,
+                });
             }
-            let table = changed.get_mut(&spec.host).expect("every host of the change is loaded");
+            let table = changed
+                .get_mut(&spec.host)
+                .expect("every host of the change is loaded");
             table.hooks.insert(spec, owner, name);
         }
         for spec in change.iqs {
-            let table = changed.get_mut(&spec.host).expect("every host of the change is loaded");
+            let table = changed
+                .get_mut(&spec.host)
+                .expect("every host of the change is loaded");
             let namespace = spec.namespace.to_string();
             table
                 .iq
                 .insert(spec, owner, name)
-                .map_err(|by| InstallError::NamespaceTaken { namespace, by: by.to_string() })?;
+                .map_err(|by| InstallError::NamespaceTaken {
+                    namespace,
+                    by: by.to_string(),
+                })?;
         }
         for (host, to, feature) in change.features {
-            let table = changed.get_mut(&host).expect("every host of the change is loaded");
-            table.features.push(Feature { to, name: feature, owner });
+            let table = changed
+                .get_mut(&host)
+                .expect("every host of the change is loaded");
+            table.features.push(Feature {
+                to,
+                name: feature,
+                owner,
+            });
         }
         // Nothing can fail from here on.
         let mut new_cells = false;
@@ -266,8 +311,13 @@ impl Owner {
         Ok(())
     }
 
-    fn set_default(&mut self, spec: RouteSpec, pid: &AnyPid, ctx: &mut Ctx<Self>) -> Result<(), InstallError> {
-        let entry = spec.owned_by(pid.id(), &Arc::from("default route"));
+    fn set_default(
+        &mut self,
+        spec: RouteSpec,
+        pid: &AnyPid,
+        ctx: &mut Ctx<Self>,
+    ) -> Result<(), InstallError> {
+        let entry = spec.owned_by(pid, &Arc::from("default route"));
         self.tables().default_route.store(Some(Arc::new(entry)));
         self.watch(pid, ctx);
         Ok(())
@@ -278,7 +328,10 @@ impl Owner {
         let mut reserved = BTreeMap::clone(&tables.reserved.load());
         if let Some(other) = reserved.get(&domain) {
             if *other != by {
-                return Err(InstallError::DomainTaken { domain: domain.to_string(), by: other.to_string() });
+                return Err(InstallError::DomainTaken {
+                    domain: domain.to_string(),
+                    by: other.to_string(),
+                });
             }
         }
         reserved.insert(domain, by);
@@ -298,18 +351,25 @@ impl Owner {
         let tables = self.tables();
         tables.owners.lock().remove(&process);
         let routes = tables.routes.load();
-        if routes.values().any(|entry| entry.owner == process) {
-            let kept = routes.iter().filter(|(_, e)| e.owner != process);
-            let kept = kept.map(|(domain, entry)| (Arc::clone(domain), Arc::clone(entry))).collect();
+        if routes.values().any(|entry| entry.owner.id() == process) {
+            let kept = routes.iter().filter(|(_, e)| e.owner.id() != process);
+            let kept = kept
+                .map(|(domain, entry)| (Arc::clone(domain), Arc::clone(entry)))
+                .collect();
             tables.routes.store(Arc::new(kept));
         }
-        if tables.default_route.load().as_ref().is_some_and(|entry| entry.owner == process) {
+        if tables
+            .default_route
+            .load()
+            .as_ref()
+            .is_some_and(|entry| entry.owner.id() == process)
+        {
             tables.default_route.store(None);
         }
         for cell in tables.hosts.load().values() {
             let table = cell.load();
             let holds = table.hooks.entries().any(|e| e.owner == process)
-                || table.iq.owners().any(|(_, e)| e.owner == process)
+                || table.iq.entries().any(|(.., e)| e.owner == process)
                 || table.features.iter().any(|f| f.owner == process);
             if holds {
                 let mut table = HostTable::clone(&table);
@@ -323,8 +383,14 @@ impl Owner {
 }
 
 impl RouteSpec {
-    fn owned_by(self, owner: ProcessId, name: &Arc<str>) -> RouteEntry {
-        RouteEntry { host: self.host, domain: self.domain, mode: self.mode, owner, owner_name: Arc::clone(name) }
+    fn owned_by(self, owner: &AnyPid, name: &Arc<str>) -> RouteEntry {
+        RouteEntry {
+            host: self.host,
+            domain: self.domain,
+            mode: self.mode,
+            owner: owner.clone(),
+            owner_name: Arc::clone(name),
+        }
     }
 }
 
