@@ -23,16 +23,17 @@ pub fn protocols() -> String {
             "RFC 6120",
             "streams, TLS, SASL, bind, stanzas",
             "stream, session, router",
+            "partial: streams with clients; none between servers",
         ),
-        ("RFC 6121", "§4 presence, §8 delivery", "session"),
-        ("RFC 7590", "TLS 1.2 and 1.3", "net"),
-        ("RFC 5802", "SCRAM-SHA-1", "auth"),
-        ("RFC 7677", "SCRAM-SHA-256", "auth"),
-        ("RFC 4616", "PLAIN", "auth"),
-        ("XEP-0368", "1.1", "net, stream"),
+        ("RFC 6121", "§4 presence, §8 delivery", "session", "complete"),
+        ("RFC 7590", "TLS 1.2 and 1.3", "net", "complete"),
+        ("RFC 5802", "SCRAM-SHA-1", "auth", "partial: no channel binding"),
+        ("RFC 7677", "SCRAM-SHA-256", "auth", "partial: no channel binding"),
+        ("RFC 4616", "PLAIN", "auth", "complete"),
+        ("XEP-0368", "1.1", "net, stream", "partial: for clients"),
     ];
-    for (source, version, by) in core {
-        let _ = writeln!(page, "| {source} | {version} | {by} | complete |");
+    for (source, version, by, completeness) in core {
+        let _ = writeln!(page, "| {source} | {version} | {by} | {completeness} |");
     }
     let mut rows: Vec<(String, String)> = Vec::new();
     for kind in CATALOG.0 {
