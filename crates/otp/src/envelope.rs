@@ -97,6 +97,19 @@ impl<P> DeadLetterBox<P> {
         }
     }
 
+    /// Waits until there is a letter, and takes none. Safe to drop while waiting.
+    pub async fn filled(&self) {
+        loop {
+            let arrived = self.0.arrived.notified();
+            if !self.is_empty() {
+                // The turn is that of who takes.
+                self.0.arrived.notify_one();
+                return;
+            }
+            arrived.await;
+        }
+    }
+
     /// The oldest letter, if there is one.
     pub fn try_next(&self) -> Option<Envelope<P>> {
         let (payload, bytes) = self.0.queue.lock().pop_front()?;
@@ -182,6 +195,18 @@ mod tests {
         drop(dead.next().now_or_never());
         let order: Vec<i32> = std::iter::from_fn(|| dead.try_next().map(Envelope::take)).collect();
         assert_eq!(order, [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_letter_without_taking_it_leaves_the_turn() {
+        let dead = DeadLetterBox::new();
+        let mut filled = Box::pin(dead.filled());
+        let mut next = Box::pin(dead.next());
+        assert!(filled.as_mut().now_or_never().is_none());
+        assert!(next.as_mut().now_or_never().is_none());
+        drop(Envelope::new(1, 1, &dead));
+        assert!(filled.as_mut().now_or_never().is_some());
+        assert_eq!(next.now_or_never().expect("its turn").take(), 1);
     }
 
     #[tokio::test]

@@ -1,16 +1,19 @@
 //! The dead-letter process: what fell out of a mailbox is routed again, or its sender is told.
 //!
-//! The box outlives this process, and hands out envelopes: a letter that this process had in hand when
-//! it fell goes back to the box.
+//! The box outlives this process, and a letter leaves it only into the hands of the router: what this
+//! process had not sent on when it fell is its successor's.
 
 use otp::{Ctx, ExitReason, Flow, GenServer, Init};
 
-use crate::{Parcel, Router};
+use crate::Router;
 
 /// Reads the dead-letter box of one server. Permanent, under the core supervisor.
 pub struct DeadLetters {
     router: Router,
 }
+
+/// What it is told: there are letters.
+pub struct Filled;
 
 /// The name it is registered by.
 #[must_use]
@@ -33,18 +36,17 @@ impl GenServer for DeadLetters {
     type Args = Router;
     type Call = ();
     type Reply = ();
-    type Cast = Parcel;
+    type Cast = Filled;
     type Info = ();
 
     async fn init(router: Router, ctx: &mut Ctx<Self>) -> Init<Self> {
-        bring_next(&router, ctx);
+        wait_for_letters(&router, ctx);
         Init::Ok(DeadLetters { router })
     }
 
-    async fn handle_cast(&mut self, letter: Parcel, ctx: &mut Ctx<Self>) -> Flow {
-        self.send_on(letter).await;
+    async fn handle_cast(&mut self, _: Filled, ctx: &mut Ctx<Self>) -> Flow {
         self.empty().await;
-        bring_next(&self.router, ctx);
+        wait_for_letters(&self.router, ctx);
         Flow::Go
     }
 
@@ -57,23 +59,20 @@ impl GenServer for DeadLetters {
 impl DeadLetters {
     async fn empty(&self) {
         while let Some(letter) = self.router.dead_letters().try_next() {
-            self.send_on(letter).await;
+            // Taken at the last moment: from here on it is the router's path, which loses nothing.
+            self.router.reroute(letter.take()).await;
         }
-    }
-
-    /// Taken at the last moment: from here on it is the router's path, which loses nothing.
-    async fn send_on(&self, letter: Parcel) {
-        self.router.reroute(letter.take()).await;
     }
 }
 
-/// Waits for the next letter in a task of this process, so that the process stays stoppable meanwhile.
-fn bring_next(router: &Router, ctx: &mut Ctx<DeadLetters>) {
+/// Waits in a task of this process, so that the process stays stoppable meanwhile. The task takes no
+/// letter: one in its hands would be in nobody's when the process ends.
+fn wait_for_letters(router: &Router, ctx: &mut Ctx<DeadLetters>) {
     let dead = router.dead_letters().clone();
     let me = ctx.pid().clone();
     ctx.spawn(async move {
-        let letter = dead.next().await;
-        // Nobody there: the letter falls back into the box.
-        let _ = me.cast(letter);
+        dead.filled().await;
+        // Nobody there: the successor looks for itself.
+        let _ = me.cast(Filled);
     });
 }

@@ -11,7 +11,7 @@ mod meta;
 mod route;
 mod table;
 
-pub use dead_letters::{DeadLetters, dead_letters_name};
+pub use dead_letters::{DeadLetters, Filled, dead_letters_name};
 pub use hooks::{
     Flow, Folded, HANDLER_DEADLINE, Hook, HookInfo, HookRow, HookSpec, OnPanic, Priority,
 };
