@@ -1,18 +1,18 @@
 //! The loader: starts, stops, restarts and reloads the modules of one host, one change at a time.
 //!
 //! One per host, permanent, after the host's `modules_sup`. What it knows lives in the host's
-//! [`ModuleTable`], which outlives it: a restarted loader leaves running modules alone.
+//! [`ModuleTable`], which outlives it: a restarted loader leaves running modules alone, starts again
+//! those that fell with their supervisor, and stops one whose start was not finished.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use config::{Errors, Section};
 use otp::{
     AnyPid, CallError, ChildSpec, Ctx, ExitReason, Flow, From, GenServer, Info, Init, Instant,
-    MonitorRef, Name, SupPid,
+    MonitorRef, Name, StartChildError, StartError, SupPid,
 };
 use parking_lot::Mutex;
 
@@ -43,7 +43,14 @@ struct Entry {
 
 /// Which modules a host runs. Written by the loader alone.
 #[derive(Clone, Default)]
-pub struct ModuleTable(Arc<Mutex<BTreeMap<&'static str, Entry>>>, Arc<AtomicBool>);
+pub struct ModuleTable(Arc<Mutex<Table>>);
+
+#[derive(Default)]
+struct Table {
+    /// What configuration wants was started; from then on the entries say what is to run.
+    begun: bool,
+    entries: BTreeMap<&'static str, Entry>,
+}
 
 /// A row of `natterctl module_list`. Has no `Debug`: options may hold secrets.
 #[derive(Clone)]
@@ -66,6 +73,7 @@ impl ModuleTable {
     pub fn list(&self) -> Vec<ModuleRow> {
         let table = self.0.lock();
         table
+            .entries
             .iter()
             .map(|(name, entry)| ModuleRow {
                 name,
@@ -80,14 +88,22 @@ impl ModuleTable {
     fn runs(&self, name: &str) -> bool {
         self.0
             .lock()
+            .entries
             .get(name)
             .is_some_and(|entry| entry.state == State::Running)
+    }
+
+    /// Changes the entry of a module, if there is one.
+    fn change<T>(&self, name: &str, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        self.0.lock().entries.get_mut(name).map(change)
     }
 }
 
 impl fmt::Debug for ModuleTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.lock().keys()).finish()
+        f.debug_list()
+            .entries(self.0.lock().entries.keys())
+            .finish()
     }
 }
 
@@ -275,13 +291,12 @@ impl GenServer for Loader {
             catalog: args.catalog,
             monitored: HashMap::new(),
         };
-        // What was started and stopped since the first start is in the table, not in the configuration.
-        let first = !loader.host.modules.1.swap(true, Ordering::AcqRel);
-        let started = if first {
-            loader.start_wanted(&args.wanted, ctx).await
-        } else {
-            let fallen = loader.recover(ctx);
-            loader.start_wanted(&fallen, ctx).await
+        loader.stop_unfinished().await;
+        let fallen = loader.recover(ctx);
+        let begun = loader.host.modules.0.lock().begun;
+        let started = match begun {
+            false => loader.start_wanted(&args.wanted, ctx).await,
+            true => loader.start_fallen(fallen, ctx).await,
         };
         match started {
             Ok(()) => Init::Ok(loader),
@@ -314,25 +329,47 @@ impl GenServer for Loader {
 }
 
 impl Loader {
-    /// After a restart of the loader: what runs goes on; gives what fell with its supervisor, to be
-    /// started again.
+    /// After a restart of the loader: a module that its supervisor has but the table has not was being
+    /// started or stopped when the loader fell, and whoever ordered it never heard an answer.
+    async fn stop_unfinished(&self) {
+        let Some(sup) = self
+            .host
+            .system
+            .registry()
+            .supervisor(&modules_sup_name(&self.host.name))
+        else {
+            return;
+        };
+        let Ok(children) = sup.which_children().await else {
+            return;
+        };
+        for child in children {
+            let known = self
+                .host
+                .modules
+                .change(&child.id, |entry| entry.supervisor.is_some())
+                .unwrap_or(false);
+            if !known {
+                // Not found: it ended meanwhile.
+                let _ = sup.terminate_child(&child.id).await;
+            }
+        }
+    }
+
+    /// After a restart of the loader: what runs goes on. Gives what fell with its supervisor.
     fn recover(&mut self, ctx: &mut Ctx<Self>) -> Wanted {
         let modules = self.host.modules.clone();
-        let mut fallen = Vec::new();
-        modules
-            .0
-            .lock()
-            .retain(|name, entry| match &entry.supervisor {
+        let mut fallen = Wanted::new();
+        for (name, entry) in &modules.0.lock().entries {
+            match &entry.supervisor {
                 Some(supervisor) if supervisor.is_alive() => {
                     self.monitored.insert(ctx.monitor(supervisor), name);
-                    true
                 }
-                Some(_) => {
-                    fallen.push(((*name).to_owned(), entry.section.clone()));
-                    false
-                }
-                None => matches!(entry.state, State::Failed(_)),
-            });
+                Some(_) => fallen.push(((*name).to_owned(), entry.section.clone())),
+                // Given up before: that stays so.
+                None => {}
+            }
+        }
         fallen
     }
 
@@ -342,12 +379,35 @@ impl Loader {
         ctx: &mut Ctx<Self>,
     ) -> Result<(), LoadError> {
         for (name, section) in self.in_order(wanted)? {
-            let known = self.host.modules.0.lock().contains_key(name);
-            if !known {
+            if !self.host.modules.runs(name) {
                 self.start(name, section, ctx).await?;
             }
         }
+        self.host.modules.0.lock().begun = true;
         Ok(())
+    }
+
+    /// Modules that do not come back are shown as failed; they take nothing else with them.
+    async fn start_fallen(&mut self, fallen: Wanted, ctx: &mut Ctx<Self>) -> Result<(), LoadError> {
+        for (name, _) in &fallen {
+            self.mark_failed(name, "fell with its supervisor", ctx);
+        }
+        for (name, section) in self.in_order(&fallen)? {
+            if let Err(error) = self.start(name, section, ctx).await {
+                tracing::error!(target: "natter::module", host = %self.host.name, module = name, %error, "module did not come back");
+                self.mark_failed(name, &error.to_string(), ctx);
+            }
+        }
+        Ok(())
+    }
+
+    fn mark_failed(&self, name: &str, why: &str, ctx: &Ctx<Self>) {
+        let now = ctx.clock().now();
+        self.host.modules.change(name, |entry| {
+            entry.state = State::Failed(why.to_owned());
+            entry.supervisor = None;
+            entry.since = now;
+        });
     }
 
     /// Wanted modules, each behind those it depends on; otherwise in the order given.
@@ -409,35 +469,33 @@ impl Loader {
             control,
         } = prepared;
         let sup = self.modules_sup(kind)?;
-        let given_up = self.host.modules.0.lock().remove(kind.name);
+        // What it had reserved when it was given up, or when a restart halted it.
+        let before = self
+            .host
+            .modules
+            .change(kind.name, |entry| Arc::clone(&entry.reserved))
+            .unwrap_or_default();
         match sup.start_child(spec).await {
             Ok(supervisor) => {
                 self.monitored.insert(ctx.monitor(&supervisor), kind.name);
-                if let Some(old) = given_up {
-                    self.release_except(&old.reserved, &reserved).await;
-                }
                 let entry = Entry {
                     state: State::Running,
                     section,
-                    reserved,
+                    reserved: Arc::clone(&reserved),
                     control,
                     supervisor: Some(supervisor),
                     since: ctx.clock().now(),
                 };
-                self.host.modules.0.lock().insert(kind.name, entry);
+                self.host.modules.0.lock().entries.insert(kind.name, entry);
+                self.release_except(&before, &reserved).await;
                 tracing::info!(target: "natter::module", host = %self.host.name, module = kind.name, "module started");
                 Ok(())
             }
             Err(error) => {
-                let none = Mutex::default();
-                let keep = given_up.as_ref().map_or(&none, |old| &old.reserved);
-                self.release_except(&reserved, keep).await;
-                if let Some(old) = given_up {
-                    self.host.modules.0.lock().insert(kind.name, old);
-                }
+                self.release_except(&reserved, &before).await;
                 Err(LoadError::Start {
                     module: kind.name,
-                    why: error.to_string(),
+                    why: why_not(&error),
                 })
             }
         }
@@ -474,7 +532,7 @@ impl Loader {
         let kind = self.find(name)?;
         let needed_by = {
             let table = self.host.modules.0.lock();
-            if !table.contains_key(kind.name) {
+            if !table.entries.contains_key(kind.name) {
                 return Err(LoadError::NotRunning(kind.name.to_owned()));
             }
             let needs = |by: &&&'static str| {
@@ -482,7 +540,7 @@ impl Loader {
                     .find(by)
                     .is_some_and(|k| k.depends.iter().any(|d| d.hard && d.module == kind.name))
             };
-            table.keys().find(needs).copied()
+            table.entries.keys().find(needs).copied()
         };
         if let Some(by) = needed_by {
             return Err(LoadError::Needed {
@@ -495,18 +553,27 @@ impl Loader {
 
     /// Stops the processes of a module and forgets it.
     async fn take_down(&mut self, kind: &'static ModuleKind) -> Result<(), LoadError> {
+        self.halt(kind).await?;
+        let entry = self.host.modules.0.lock().entries.remove(kind.name);
+        if let Some(entry) = entry {
+            self.release_except(&entry.reserved, &Mutex::default())
+                .await;
+        }
+        tracing::info!(target: "natter::module", host = %self.host.name, module = kind.name, "module stopped");
+        Ok(())
+    }
+
+    /// Stops the processes of a module. Its domains stay its own.
+    async fn halt(&mut self, kind: &'static ModuleKind) -> Result<(), LoadError> {
         self.monitored.retain(|_, module| *module != kind.name);
-        let entry = self.host.modules.0.lock().remove(kind.name);
-        let Some(entry) = entry else {
-            return Err(LoadError::NotRunning(kind.name.to_owned()));
-        };
-        if entry.supervisor.is_some() {
+        let runs = self
+            .host
+            .modules
+            .change(kind.name, |entry| entry.supervisor.is_some());
+        if runs.ok_or_else(|| LoadError::NotRunning(kind.name.to_owned()))? {
             // Not found: it gave up a moment ago, which is as stopped as we want it.
             let _ = self.modules_sup(kind)?.terminate_child(kind.name).await;
         }
-        self.release_except(&entry.reserved, &Mutex::default())
-            .await;
-        tracing::info!(target: "natter::module", host = %self.host.name, module = kind.name, "module stopped");
         Ok(())
     }
 
@@ -515,15 +582,27 @@ impl Loader {
         let section = self
             .host
             .modules
-            .0
-            .lock()
-            .get(kind.name)
-            .map(|entry| entry.section.clone());
+            .change(kind.name, |entry| entry.section.clone());
         let Some(section) = section else {
             return Err(LoadError::NotRunning(kind.name.to_owned()));
         };
-        self.take_down(kind).await?;
-        self.start(name, section, ctx).await
+        self.start_anew(kind, section, ctx).await
+    }
+
+    /// Stops a module and starts it with these options; one that does not start is shown as failed.
+    async fn start_anew(
+        &mut self,
+        kind: &'static ModuleKind,
+        section: Section,
+        ctx: &mut Ctx<Self>,
+    ) -> Result<(), LoadError> {
+        self.halt(kind).await?;
+        self.mark_failed(kind.name, "is being restarted", ctx);
+        let started = self.start(kind.name, section, ctx).await;
+        if let Err(error) = &started {
+            self.mark_failed(kind.name, &error.to_string(), ctx);
+        }
+        started
     }
 
     async fn reload(
@@ -533,33 +612,25 @@ impl Loader {
         ctx: &mut Ctx<Self>,
     ) -> Result<(), LoadError> {
         let kind = self.find(name)?;
-        let control = self
+        let known = self
             .host
             .modules
-            .0
-            .lock()
-            .get(kind.name)
-            .map(|entry| Arc::clone(&entry.control));
-        let Some(control) = control else {
+            .change(kind.name, |e| (Arc::clone(&e.control), e.section.clone()));
+        let Some((control, old)) = known else {
             return Err(LoadError::NotRunning(kind.name.to_owned()));
         };
         let reloading = control.reload(&section).map_err(LoadError::Options)?;
-        let old = {
-            let mut table = self.host.modules.0.lock();
-            let entry = table
-                .get_mut(kind.name)
-                .expect("the loader alone removes entries");
-            std::mem::replace(&mut entry.section, section.clone())
-        };
         if reloading.await == Reload::Done {
+            self.host
+                .modules
+                .change(kind.name, |entry| entry.section = section);
             return Ok(());
         }
-        self.take_down(kind).await?;
-        let Err(error) = self.start(name, section, ctx).await else {
+        let Err(error) = self.start_anew(kind, section, ctx).await else {
             return Ok(());
         };
         // As it was before: the old options are known to work.
-        if let Err(again) = self.start(name, old, ctx).await {
+        if let Err(again) = self.start_anew(kind, old, ctx).await {
             tracing::error!(target: "natter::module", module = kind.name, error = %again, "module did not come back");
         }
         Err(error)
@@ -570,13 +641,16 @@ impl Loader {
         let Some(module) = self.monitored.remove(&down.monitor) else {
             return;
         };
-        let mut table = self.host.modules.0.lock();
-        let Some(entry) = table.get_mut(module) else {
+        let sup = self
+            .host
+            .system
+            .registry()
+            .supervisor(&modules_sup_name(&self.host.name));
+        if !sup.is_some_and(|sup| sup.is_alive()) {
+            // It fell with the others, and this process is about to be restarted: see `recover`.
             return;
-        };
-        entry.state = State::Failed(down.reason.to_string());
-        entry.supervisor = None;
-        entry.since = ctx.clock().now();
+        }
+        self.mark_failed(module, &down.reason.to_string(), ctx);
         tracing::error!(
             target: "natter::module",
             host = %self.host.name,
@@ -585,4 +659,12 @@ impl Loader {
             "module given up; restart_module brings it back"
         );
     }
+}
+
+/// Why a module's supervisor did not start, in the module's own words where there are some.
+fn why_not(error: &StartChildError) -> String {
+    let StartChildError::Failed(StartError::Failed(ExitReason::Error(why))) = error else {
+        return error.to_string();
+    };
+    why.to_string()
 }

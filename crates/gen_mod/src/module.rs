@@ -80,7 +80,8 @@ pub trait Module: Sized + Send + 'static {
         async move { Reload::Restart }
     }
 
-    /// Ends in order. Registrations are taken back after it; it is not called after a crash.
+    /// Ends in order. Nobody is sent here any more: routes, hooks and IQ handlers were taken back
+    /// before it. Not called after a crash.
     fn stop(self, _reason: &ExitReason, _ctx: &ModuleCtx) -> impl Future<Output = ()> + Send {
         async move {}
     }

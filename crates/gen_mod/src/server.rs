@@ -196,8 +196,13 @@ async fn install(
     }
     let (change, others) = registrations.into_change(ctx);
     ctx.host.router.install(&ctx.pid, &owner, change).await?;
-    others
+    let installed: Result<Vec<Installed>, StartError> = others
         .into_iter()
         .map(|other| other.install(&ctx.host))
-        .collect()
+        .collect();
+    if installed.is_err() {
+        // Before anybody hears of the failure: all or nothing.
+        let _ = ctx.host.router.remove(ctx.pid.id()).await;
+    }
+    installed
 }
