@@ -226,7 +226,7 @@ impl RxmlReader {
         match input.first() {
             // A reference may stand for white space; the parser will tell.
             None | Some(b'<' | b'&') => Ok(()),
-            Some(_) if self.open.is_empty() => Ok(()),
+            Some(_) if self.open.is_empty() => Err(not_well_formed("text where a stream begins")),
             Some(_) => Err(Error::TextOutside),
         }
     }
