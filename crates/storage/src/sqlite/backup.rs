@@ -13,9 +13,8 @@ use super::failure::Failure;
 use super::schema::{self, MIGRATIONS, Saved};
 use crate::StorageError;
 
-/// How often, and after what pause, a copy is tried again while another connection holds a lock.
-const TRIES: u32 = 100;
-const PAUSE: Duration = Duration::from_millis(50);
+/// How long a copy waits for a lock that another connection holds.
+const LOCK_WITHIN: Duration = Duration::from_secs(5);
 
 /// A name beside the database that no file has yet: `natter.db.LABEL.bak`, else `natter.db.LABEL.2.bak` and so on.
 pub(super) fn beside(path: &Path, label: &str) -> PathBuf {
@@ -105,12 +104,11 @@ fn fill(from: &Connection, path: &Path) -> Result<(), StorageError> {
 
 /// Copies all pages in one step: one moment's content, and writers are not waited for.
 fn transfer(from: &Connection, into: &mut Connection) -> rusqlite::Result<()> {
-    let backup = Backup::new(from, into)?;
-    for _ in 0..TRIES {
-        if backup.step(-1)? == StepResult::Done {
-            return Ok(());
-        }
-        std::thread::sleep(PAUSE);
+    // SQLite itself waits for a lock that another connection holds.
+    from.busy_timeout(LOCK_WITHIN)?;
+    into.busy_timeout(LOCK_WITHIN)?;
+    if Backup::new(from, into)?.step(-1)? == StepResult::Done {
+        return Ok(());
     }
     Err(rusqlite::Error::SqliteFailure(
         rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
