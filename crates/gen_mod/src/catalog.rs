@@ -59,6 +59,8 @@ pub(crate) struct Prepared {
     pub(crate) spec: ChildSpec,
     pub(crate) reserved: Arc<Mutex<Vec<String>>>,
     pub(crate) control: Arc<dyn Control>,
+    /// Why it did not start, in its own words.
+    pub(crate) why: Arc<Mutex<Option<String>>>,
 }
 
 /// What the loader does with a running module, its type erased.
@@ -79,19 +81,22 @@ fn prepare<M: Module>(host: &Host, section: &Section) -> Result<Prepared, Errors
         section.for_host(&host.name).read::<M::Opts>()?,
     ));
     let reserved: Arc<Mutex<Vec<String>>> = Arc::default();
+    let why: Arc<Mutex<Option<String>>> = Arc::default();
     let control = Arc::new(Controlled::<M> {
         host: host.clone(),
         opts: Arc::clone(&opts),
     });
     let spec = {
-        let (host, reserved) = (host.clone(), Arc::clone(&reserved));
+        let (host, reserved, why) = (host.clone(), Arc::clone(&reserved), Arc::clone(&why));
         ChildSpec::supervisor(M::NAME, move || {
             let name = module_name(M::NAME, &host.name);
-            let (host, opts, reserved) = (host.clone(), Arc::clone(&opts), Arc::clone(&reserved));
+            let (host, opts) = (host.clone(), Arc::clone(&opts));
+            let (reserved, why) = (Arc::clone(&reserved), Arc::clone(&why));
             let worker = ChildSpec::worker::<ModuleServer<M>>(M::NAME, move || Args {
                 host: host.clone(),
                 opts: Arc::clone(&opts),
                 reserved: Arc::clone(&reserved),
+                why: Arc::clone(&why),
             });
             Supervisor::new(Strategy::OneForOne)
                 .intensity(INTENSITY.0, INTENSITY.1)
@@ -103,6 +108,7 @@ fn prepare<M: Module>(host: &Host, section: &Section) -> Result<Prepared, Errors
         spec,
         reserved,
         control,
+        why,
     })
 }
 

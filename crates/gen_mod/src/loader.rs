@@ -12,7 +12,7 @@ use std::time::Duration;
 use config::{Errors, Section};
 use otp::{
     AnyPid, CallError, ChildSpec, Ctx, ExitReason, Flow, From, GenServer, Info, Init, Instant,
-    MonitorRef, Name, StartChildError, StartError, SupPid,
+    MonitorRef, Name, SupPid,
 };
 use parking_lot::Mutex;
 
@@ -467,6 +467,7 @@ impl Loader {
             spec,
             reserved,
             control,
+            why,
         } = prepared;
         let sup = self.modules_sup(kind)?;
         // What it had reserved when it was given up, or when a restart halted it.
@@ -495,7 +496,7 @@ impl Loader {
                 self.release_except(&reserved, &before).await;
                 Err(LoadError::Start {
                     module: kind.name,
-                    why: why_not(&error),
+                    why: why.lock().take().unwrap_or_else(|| error.to_string()),
                 })
             }
         }
@@ -659,12 +660,4 @@ impl Loader {
             "module given up; restart_module brings it back"
         );
     }
-}
-
-/// Why a module's supervisor did not start, in the module's own words where there are some.
-fn why_not(error: &StartChildError) -> String {
-    let StartChildError::Failed(StartError::Failed(ExitReason::Error(why))) = error else {
-        return error.to_string();
-    };
-    why.to_string()
 }

@@ -29,6 +29,8 @@ pub struct Args<M: Module> {
     pub(crate) opts: Arc<ArcSwap<M::Opts>>,
     /// Domains that are the module's while it is configured, up or down. Released by the loader.
     pub(crate) reserved: Arc<Mutex<Vec<String>>>,
+    /// Why it did not start, for whoever started it.
+    pub(crate) why: Arc<Mutex<Option<String>>>,
 }
 
 /// What the process can be asked.
@@ -91,7 +93,10 @@ impl<M: Module> GenServer for ModuleServer<M> {
                 server.perform(ctx);
                 Init::Ok(server)
             }
-            Err(error) => Init::Stop(ExitReason::Error(error.to_string().into())),
+            Err(error) => {
+                *args.why.lock() = Some(error.to_string());
+                Init::Stop(ExitReason::Error(error.to_string().into()))
+            }
         }
     }
 
