@@ -1,11 +1,14 @@
 //! The dead-letter process: what fell out of a mailbox is routed again, or its sender is told.
 //!
-//! The box outlives this process, and a letter leaves it only into the hands of the router: what this
+//! The box outlives this process, and a letter leaves it only when it is known what became of it: what this
 //! process had not sent on when it fell is its successor's.
 
-use otp::{Ctx, ExitReason, Flow, GenServer, Init};
+use std::sync::Arc;
 
-use crate::Router;
+use otp::{Ctx, ExitReason, Flow, GenServer, Init};
+use parking_lot::Mutex;
+
+use crate::{Accountant, Outcome, Packet, Parcel, Receipt, Router};
 
 /// Reads the dead-letter box of one server. Permanent, under the core supervisor.
 pub struct DeadLetters {
@@ -59,9 +62,40 @@ impl GenServer for DeadLetters {
 impl DeadLetters {
     async fn empty(&self) {
         while let Some(letter) = self.router.dead_letters().try_next() {
-            // Taken at the last moment: from here on it is the router's path, which loses nothing.
-            self.router.reroute(letter.take()).await;
+            self.router.reroute(InHand::packet(letter)).await;
         }
+    }
+}
+
+/// A letter that was sent on: kept until it is known what became of it. One whose way is cut short, such
+/// as by the end of this process while a store works, goes back to the box. It may then come twice; it
+/// is not lost.
+struct InHand(Mutex<Option<Parcel>>);
+
+impl InHand {
+    fn packet(mut letter: Parcel) -> Packet {
+        let Packet { stanza, meta, .. } = letter.get();
+        let (stanza, meta) = (stanza.clone(), meta.clone());
+        // Should it come back, this try counts.
+        letter.get_mut().meta.hops += 1;
+        let receipt = Receipt::new(Arc::new(InHand(Mutex::new(Some(letter)))), 0);
+        Packet {
+            stanza,
+            meta,
+            receipt,
+        }
+    }
+}
+
+impl Accountant for InHand {
+    fn resolved(&self, _: u64, outcome: Outcome) {
+        if let Some(letter) = self.0.lock().take() {
+            letter.take().receipt.resolve(outcome);
+        }
+    }
+
+    fn lost(&self, _: u64) {
+        drop(self.0.lock().take());
     }
 }
 
