@@ -107,6 +107,7 @@ pub struct RouteSpec {
     pub(crate) domain: Arc<str>,
     pub(crate) host: Option<Arc<str>>,
     pub(crate) mode: Mode,
+    pub(crate) lasting: bool,
 }
 
 impl RouteSpec {
@@ -116,7 +117,19 @@ impl RouteSpec {
             domain: domain.into(),
             host: host.map(Arc::from),
             mode,
+            lasting: false,
         }
+    }
+
+    /// The route stays when its owner falls, until the owner's successor installs its own: for an inline
+    /// route, which needs no process to be followed.
+    ///
+    /// A host's own route must not go for a moment: with it would go the way back to the senders, so
+    /// that what cannot be delivered then could not be bounced either.
+    #[must_use]
+    pub fn lasting(mut self) -> RouteSpec {
+        self.lasting = true;
+        self
     }
 }
 
@@ -127,6 +140,7 @@ pub(crate) struct RouteEntry {
     pub(crate) mode: Mode,
     pub(crate) owner: AnyPid,
     pub(crate) owner_name: Arc<str>,
+    pub(crate) lasting: bool,
 }
 
 /// A row of `natterctl route_list`.

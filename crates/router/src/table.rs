@@ -239,7 +239,8 @@ impl Owner {
         let tables = self.tables();
         let mut routes = HashMap::clone(&tables.routes.load());
         for spec in change.routes.iter() {
-            if let Some(taken) = routes.get(&spec.domain) {
+            let taken = routes.get(&spec.domain);
+            if let Some(taken) = taken.filter(|taken| !taken.awaits_successor()) {
                 return Err(InstallError::DomainTaken {
                     domain: spec.domain.to_string(),
                     by: taken.owner_name.to_string(),
@@ -351,8 +352,9 @@ impl Owner {
         let tables = self.tables();
         tables.owners.lock().remove(&process);
         let routes = tables.routes.load();
-        if routes.values().any(|entry| entry.owner.id() == process) {
-            let kept = routes.iter().filter(|(_, e)| e.owner.id() != process);
+        let goes = |entry: &RouteEntry| entry.owner.id() == process && !entry.lasting;
+        if routes.values().any(|entry| goes(entry)) {
+            let kept = routes.iter().filter(|(_, entry)| !goes(entry));
             let kept = kept
                 .map(|(domain, entry)| (Arc::clone(domain), Arc::clone(entry)))
                 .collect();
@@ -390,7 +392,15 @@ impl RouteSpec {
             mode: self.mode,
             owner: owner.clone(),
             owner_name: Arc::clone(name),
+            lasting: self.lasting,
         }
+    }
+}
+
+impl RouteEntry {
+    /// Its owner has fallen, and it lasts until somebody takes its place.
+    fn awaits_successor(&self) -> bool {
+        self.lasting && !self.owner.is_alive()
     }
 }
 

@@ -45,7 +45,9 @@ impl GenServer for Local {
         let host = Arc::clone(&args.host);
         let mut change = Change::new();
         let take = move |packet: Packet| local(&args.sessions, &args.host, packet);
-        change.route(RouteSpec::new(&host, None, Mode::Inline(Arc::new(take))));
+        let route = RouteSpec::new(&host, None, Mode::Inline(Arc::new(take)));
+        // What cannot be delivered while this process is down can still be bounced.
+        change.route(route.lasting());
         // While this process is down the host is down, not foreign.
         let reserved = router.reserve(&host, "local").await;
         let installed = match reserved {
