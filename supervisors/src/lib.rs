@@ -8,3 +8,7 @@ mod tree;
 
 pub use server::{Address, CATALOG, STANDARD, STOP_WITHIN, Server, ServerError};
 pub use tree::{HostBranch, Trunk};
+
+/// What crash tests make go wrong in the store of a server.
+#[doc(hidden)]
+pub use storage::{Fault as StorageFault, FaultPoint as StorageFaultPoint};

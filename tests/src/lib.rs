@@ -9,6 +9,8 @@
 //! - `dom`, `pattern`: XML as a tree; what a heard stanza must look like.
 //! - `script`, `play`: scenarios (`tests/scenarios/`), read and performed. Grammar: `docs/SCENARIOS.md`.
 //! - `lines`: wire checks (`tests/wire/`), raw bytes in, exact bytes or a stream error out.
+//! - `numbered`: people who talk in numbered messages while something breaks, and what became of each message;
+//!   `program`: `natterd` as a program that can be killed.
 //! - `tables`: RFC 6121's two big tables (`tests/tables/`), cell by cell.
 
 pub mod authority;
@@ -19,8 +21,10 @@ pub mod dom;
 pub mod external;
 pub mod house;
 pub mod lines;
+pub mod numbered;
 pub mod pattern;
 pub mod play;
+pub mod program;
 pub mod run;
 pub mod sasl;
 pub mod script;
