@@ -25,10 +25,25 @@ pub fn protocols() -> String {
             "stream, session, router",
             "partial: streams with clients; none between servers",
         ),
-        ("RFC 6121", "§4 presence, §8 delivery", "session", "complete"),
+        (
+            "RFC 6121",
+            "§4 presence, §8 delivery",
+            "session",
+            "complete",
+        ),
         ("RFC 7590", "TLS 1.2 and 1.3", "net", "complete"),
-        ("RFC 5802", "SCRAM-SHA-1", "auth", "partial: no channel binding"),
-        ("RFC 7677", "SCRAM-SHA-256", "auth", "partial: no channel binding"),
+        (
+            "RFC 5802",
+            "SCRAM-SHA-1",
+            "auth",
+            "partial: no channel binding",
+        ),
+        (
+            "RFC 7677",
+            "SCRAM-SHA-256",
+            "auth",
+            "partial: no channel binding",
+        ),
         ("RFC 4616", "PLAIN", "auth", "complete"),
         ("XEP-0368", "1.1", "net, stream", "partial: for clients"),
     ];

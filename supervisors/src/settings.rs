@@ -259,10 +259,10 @@ impl Place {
     ///
     /// In words: the configuration cannot be read.
     pub fn control_socket(&self, catalog: Catalog, standard: Standard) -> Result<PathBuf, String> {
-        if self.file.is_none() {
-            if let Some(data_dir) = &self.data_dir {
-                return Ok(data_dir.join("control.sock"));
-            }
+        if self.file.is_none()
+            && let Some(data_dir) = &self.data_dir
+        {
+            return Ok(data_dir.join("control.sock"));
         }
         self.load(catalog, standard)
             .map(|loaded| loaded.control_socket)
@@ -355,14 +355,14 @@ impl Loaded {
         for host in &self.hosts {
             for kind in catalog.0 {
                 let configured = self.module(host, kind.name);
-                if let Err(faults) = (kind.check)(&configured.section, host) {
-                    if !faults.iter().all(|fault| {
+                if let Err(faults) = (kind.check)(&configured.section, host)
+                    && !faults.iter().all(|fault| {
                         errors
                             .iter()
                             .any(|known| known.to_string() == fault.to_string())
-                    }) {
-                        errors.extend(faults);
-                    }
+                    })
+                {
+                    errors.extend(faults);
                 }
             }
         }

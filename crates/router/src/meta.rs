@@ -331,7 +331,6 @@ impl Packet {
     }
 
     /// Puts it into an envelope that falls to `dead` when nobody takes it.
-    #[must_use]
     pub fn enclose(self, dead: &DeadLetterBox) -> Parcel {
         let weight = self.weight();
         otp::Envelope::new(self, weight, dead)

@@ -327,13 +327,13 @@ impl Owner {
     fn reserve(&mut self, domain: Arc<str>, by: Arc<str>) -> Result<(), InstallError> {
         let tables = self.tables();
         let mut reserved = BTreeMap::clone(&tables.reserved.load());
-        if let Some(other) = reserved.get(&domain) {
-            if *other != by {
-                return Err(InstallError::DomainTaken {
-                    domain: domain.to_string(),
-                    by: other.to_string(),
-                });
-            }
+        if let Some(other) = reserved.get(&domain)
+            && *other != by
+        {
+            return Err(InstallError::DomainTaken {
+                domain: domain.to_string(),
+                by: other.to_string(),
+            });
         }
         reserved.insert(domain, by);
         tables.reserved.store(Arc::new(reserved));

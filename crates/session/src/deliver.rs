@@ -110,7 +110,7 @@ fn fan_out(sessions: &Sessions, takers: &[Arc<Entry>], packet: Packet) -> Routin
     };
     for session in others {
         // A copy that finds no room is dropped: its primary is elsewhere.
-        let _ = hand_over(sessions, session, packet.copy());
+        drop(hand_over(sessions, session, packet.copy()));
     }
     hand_over(sessions, first, packet)
 }

@@ -45,14 +45,20 @@ fn print_line(line: &str) {
 
 async fn measure() -> Result<(), Failed> {
     // Cargo puts the programs of one profile side by side.
-    let folder = std::env::current_exe()?.parent().ok_or("this program lies nowhere")?.to_owned();
+    let folder = std::env::current_exe()?
+        .parent()
+        .ok_or("this program lies nowhere")?
+        .to_owned();
     let troupe = Binaries::from(folder);
     print_line("| figure | value |\n| --- | --- |");
     // A server of its own for each memory figure: one that has freed memory would take it again.
     for (door, name) in [(Door::Plain, "plain"), (Door::StartTls, "TLS")] {
         let (server, pid) = start(&troupe).await?;
         if door == Door::Plain {
-            print_line(&format!("| memory, {ACCOUNTS} accounts, no session | {:.1} MB PSS |", pss(pid)? / 1e6));
+            print_line(&format!(
+                "| memory, {ACCOUNTS} accounts, no session | {:.1} MB PSS |",
+                pss(pid)? / 1e6
+            ));
         }
         idle(&*server, pid, door, name).await?;
         server.stop().await;
@@ -66,10 +72,18 @@ async fn measure() -> Result<(), Failed> {
 }
 
 async fn start(troupe: &Binaries) -> Result<(Box<dyn Server>, u32), Failed> {
-    let server = troupe.start("").await.map_err(|failure| format!("{failure:?}"))?;
+    let server = troupe
+        .start("")
+        .await
+        .map_err(|failure| format!("{failure:?}"))?;
     let pid = pid_of(&*server).await?;
     for number in 0..ACCOUNTS {
-        server.register(&format!("u{number}@localhost"), &password_of(&format!("u{number}"))).await?;
+        server
+            .register(
+                &format!("u{number}@localhost"),
+                &password_of(&format!("u{number}")),
+            )
+            .await?;
     }
     Ok((server, pid))
 }
