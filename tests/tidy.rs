@@ -177,9 +177,9 @@ fn crates_import_only_what_the_layer_table_lets_them() {
     }
     for (name, layer) in &layers {
         for import in &layer.may_import {
-            if !layers
+            if layers
                 .get(import)
-                .is_some_and(|other| other.rank < layer.rank)
+                .is_none_or(|other| other.rank >= layer.rank)
             {
                 wrong.push(format!(
                     "the layer table lets {name} import {import}, which does not lie below it"
