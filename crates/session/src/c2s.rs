@@ -43,12 +43,15 @@ pub struct C2sOptions {
     pub limits: stream::Limits,
 }
 
+/// Starts the IO task of a transport as the session's own.
+type Attach = Box<dyn FnOnce(&mut Ctx<C2s>, IoOptions, Arc<Notify>) -> IoHandle<Packet> + Send>;
+
 /// What a session starts with.
 pub struct C2sArgs {
     sessions: Sessions,
     options: Arc<C2sOptions>,
     address: Option<SocketAddr>,
-    attach: Box<dyn FnOnce(&mut Ctx<C2s>, IoOptions, Arc<Notify>) -> IoHandle<Packet> + Send>,
+    attach: Attach,
 }
 
 impl C2sArgs {
@@ -65,8 +68,10 @@ impl C2sArgs {
                 if matches!(event, IoEvent::Detached(_)) {
                     detached.notify_one();
                 }
-                // Bounded by the credit of the IO task.
-                me.cast(Cast::Io(event)).map_err(|_| ())
+                // Bounded by the credit of the IO task. A process that is ending hears no more, but what
+                // it wrote last is still to leave; one that has ended has ended the task.
+                let _ = me.cast(Cast::Io(event));
+                Ok(())
             };
             Io::attach(ctx, transport, io, tell, |packet: Packet| {
                 step!(packet.meta, "written");
@@ -125,8 +130,9 @@ struct Live {
     /// The stream's language, for stanzas that name none (RFC 6120 §8.1.5).
     lang: Option<String>,
     flush: Option<Flush>,
-    /// What came while the offline queue was handed out, in order.
+    /// What came while the offline queue was handed out, in order, and what it weighs.
     held: VecDeque<Parcel>,
+    held_bytes: usize,
 }
 
 impl GenServer for C2s {
@@ -178,16 +184,16 @@ impl GenServer for C2s {
 
     /// Orderly end, mostly of the whole server: what waits is written, then the stream is closed.
     async fn terminate(mut self, reason: &ExitReason, ctx: &mut Ctx<Self>) {
-        if !self.ending {
-            let condition = match reason {
-                ExitReason::Normal | ExitReason::Shutdown => StreamCondition::SystemShutdown,
-                _ => StreamCondition::InternalServerError,
-            };
-            self.end(Some(StreamError::from(condition))).await;
-            let detached = Arc::clone(&self.detached);
-            let _ = ctx.clock().timeout(END_WITHIN, detached.notified()).await;
-            self.settle().await;
-        }
+        let condition = match reason {
+            ExitReason::Normal | ExitReason::Shutdown => StreamCondition::SystemShutdown,
+            _ => StreamCondition::InternalServerError,
+        };
+        // Unless it is ending already.
+        self.end(Some(StreamError::from(condition))).await;
+        // At once when the connection is gone already.
+        let detached = Arc::clone(&self.detached);
+        let _ = ctx.clock().timeout(END_WITHIN, detached.notified()).await;
+        self.settle().await;
     }
 }
 
@@ -265,6 +271,7 @@ impl C2s {
             entry,
             flush: None,
             held: VecDeque::new(),
+            held_bytes: 0,
         });
         self.io.proceed(Proceed::Flow);
     }
@@ -428,6 +435,15 @@ impl C2s {
 }
 
 impl Live {
+    fn hold(&mut self, parcel: Parcel) {
+        self.held_bytes += parcel.bytes();
+        self.held.push_back(parcel);
+    }
+
+    fn takes_messages(&self) -> bool {
+        self.entry.priority().is_some_and(|priority| priority >= 0)
+    }
+
     /// `from` is the session, a missing `to` is the account itself (RFC 6120 §8.1.2.1, §10.3), and a
     /// missing language is the stream's.
     fn stamp(&self, stanza: &Stanza) -> Stanza {
@@ -451,7 +467,10 @@ impl C2s {
             return self.sessions.router.reroute(parcel.take()).await;
         };
         if self.ending || live.flush.is_some() {
-            live.held.push_back(parcel);
+            live.hold(parcel);
+            if live.held_bytes > self.options.io.outbox_bytes {
+                self.overrun().await;
+            }
             return;
         }
         self.deliver(parcel).await;
@@ -525,7 +544,7 @@ impl C2s {
         let rendered = for_client(&parcel.get().stanza);
         if let Err(parcel) = self.io.offer(parcel, rendered) {
             let Some(live) = &mut self.live else { return };
-            live.held.push_back(parcel);
+            live.hold(parcel);
             self.overrun().await;
         }
     }
@@ -536,11 +555,11 @@ impl C2s {
 impl C2s {
     async fn begin_flush(&mut self, ctx: &mut Ctx<Self>) {
         let Some(live) = &mut self.live else { return };
-        if self.ending || live.entry.priority().is_none_or(|priority| priority < 0) {
-            return;
-        }
         if let Some(flush) = &mut live.flush {
             flush.again = true;
+            return;
+        }
+        if self.ending || !live.takes_messages() {
             return;
         }
         if self.sessions.table.begin_flush(&live.entry) {
@@ -552,9 +571,14 @@ impl C2s {
     /// Hands out the next messages; at the end of the queue what was held back meanwhile follows.
     async fn next_page(&mut self, ctx: &mut Ctx<Self>) {
         loop {
+            if !self.live.as_ref().is_some_and(Live::takes_messages) {
+                // It is no longer available: the rest is another's, or waits.
+                return self.end_flush().await;
+            }
             let Some(Live {
                 flush: Some(flush),
                 account,
+                entry,
                 ..
             }) = &mut self.live
             else {
@@ -568,20 +592,30 @@ impl C2s {
                 continue;
             }
             let page = Page::new(waiting.iter().map(|w| w.place).collect(), ctx.pid().clone());
+            *entry.page().lock() = Some(Arc::clone(&page));
             let mut taken = 0;
+            let mut full = false;
             for (number, message) in waiting.into_iter().enumerate() {
                 let mut packet = self.sessions.router.packet(message.stanza);
                 packet.meta.flags.insert(Flags::FROM_OFFLINE);
                 packet.receipt = page.receipt(number);
                 let rendered = for_client(&packet.stanza);
                 let parcel = packet.enclose(self.sessions.router.dead_letters());
-                match self.io.offer(parcel, rendered) {
-                    Ok(()) => taken += 1,
-                    // Read again when the others are written.
-                    Err(parcel) => parcel.take().drop_by_rule(),
+                // What finds no room is read again when the rest is written, and so is all behind it,
+                // though it be smaller: they arrive in order.
+                let refused = if full {
+                    Some(parcel)
+                } else {
+                    self.io.offer(parcel, rendered).err()
+                };
+                match refused {
+                    None => taken += 1,
+                    Some(parcel) => {
+                        full = true;
+                        parcel.take().drop_by_rule();
+                    }
                 }
             }
-            flush.page = Some(page);
             if taken == 0 {
                 self.overrun().await;
             }
@@ -595,11 +629,11 @@ impl C2s {
         }
         if let Some(Live {
             flush: Some(flush),
-            account,
+            entry,
             ..
         }) = &mut self.live
         {
-            flush.settle_page(&self.sessions.router, account).await;
+            flush.settle_page(&self.sessions.router, entry).await;
             self.next_page(ctx).await;
         }
     }
@@ -607,7 +641,10 @@ impl C2s {
     async fn end_flush(&mut self) {
         let Some(live) = &mut self.live else { return };
         live.flush = None;
-        self.sessions.table.end_flush(&live.entry);
+        if let Some(other) = self.sessions.table.end_flush(&live.entry) {
+            let _ = other.pid.control(Cast::Flush);
+        }
+        live.held_bytes = 0;
         for parcel in std::mem::take(&mut live.held) {
             // An overrun half-way holds the rest back again.
             self.receive(parcel).await;
@@ -654,15 +691,11 @@ impl C2s {
         let _ = gone.send(());
     }
 
-    /// From now on nobody delivers here; those who saw the session are told. While the offline queue
-    /// is being handed out the entry stays, so that no other session begins before it is known what
-    /// was written.
+    /// From now on nobody delivers here; those who saw the session are told.
     async fn leave(&mut self) {
         let Some(live) = &self.live else { return };
         let entry = Arc::clone(&live.entry);
-        if live.flush.is_none() {
-            self.sessions.table.close(&entry);
-        }
+        self.sessions.table.close(&entry);
         presence::withdraw(&self.sessions, &entry).await;
     }
 
@@ -684,7 +717,6 @@ impl C2s {
             return;
         };
         let router = self.sessions.router.clone();
-        let flushed = live.flush.is_some();
         // The messages of the queue first: they only tell their page that they were not written.
         let mut left = VecDeque::new();
         for parcel in unwritten {
@@ -695,13 +727,12 @@ impl C2s {
             }
         }
         if let Some(flush) = &mut live.flush {
-            flush.settle_page(&router, &live.account).await;
+            flush.settle_page(&router, &live.entry).await;
         }
-        self.sessions.table.close(&live.entry);
         for parcel in left.into_iter().chain(live.held) {
             router.reroute(parcel.take()).await;
         }
-        if flushed {
+        if self.sessions.table.forget(&live.entry) {
             self.sessions.flush_offline(&live.account);
         }
         tracing::info!(target: "natter::session", jid = %live.full, "session closed");

@@ -12,14 +12,13 @@ use xmpp::BareJid;
 
 use crate::c2s::{C2s, Cast};
 use crate::hooks::{OfflineDelivered, OfflinePage, Waiting};
+use crate::table::Entry;
 
 /// How far a session has handed out the queue.
 #[derive(Default)]
 pub(crate) struct Flush {
     /// The place of the last message that is settled.
     after: Option<i64>,
-    /// The page whose messages are on their way.
-    pub(crate) page: Option<Arc<Page>>,
     /// More was stored meanwhile: the queue is read once more at its end.
     pub(crate) again: bool,
 }
@@ -45,20 +44,29 @@ impl Flush {
         !std::mem::take(&mut self.again)
     }
 
-    /// Forgets in the store what was written of the page.
-    pub(crate) async fn settle_page(&mut self, router: &Router, account: &BareJid) {
-        let Some(page) = self.page.take() else { return };
-        let places = page.written();
+    /// Forgets in the store what was written of the session's page.
+    pub(crate) async fn settle_page(&mut self, router: &Router, entry: &Entry) {
         // What was not written is read again: the next page begins behind the last written message.
-        self.after = places.last().copied().or(self.after);
-        if !places.is_empty() {
-            let fold = OfflineDelivered {
-                account: account.clone(),
-                places,
-            };
-            let _ = router.fold_wait(fold).await;
-        }
+        self.after = settle_page(router, entry).await.or(self.after);
     }
+}
+
+/// Forgets in the store what was written of a session's page, in the session or, when that fell, for
+/// it. Gives the place of the last message that was written.
+pub(crate) async fn settle_page(router: &Router, entry: &Entry) -> Option<i64> {
+    // Kept until it is done: who falls in the middle of it leaves it to another.
+    let page = entry.page().lock().clone()?;
+    let places = page.written();
+    let last = places.last().copied();
+    if last.is_some() {
+        let fold = OfflineDelivered {
+            account: entry.jid.to_bare(),
+            places,
+        };
+        let _ = router.fold_wait(fold).await;
+    }
+    *entry.page().lock() = None;
+    last
 }
 
 /// Messages of the queue on their way to the client.

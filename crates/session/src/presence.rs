@@ -3,6 +3,7 @@
 //! Runs in the session's process; for a session that fell, in a task of the session manager's. Who sees
 //! whom is asked of the roster by hooks each time, so that nothing here can be out of date.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use router::Folded;
@@ -106,27 +107,33 @@ async fn probe_contacts(sessions: &Sessions, entry: &Entry, contacts: &[(BareJid
 
 /// The client is no longer available but stays connected (§4.5).
 pub(crate) async fn unavailable(sessions: &Sessions, entry: &Arc<Entry>, farewell: Stanza) {
-    leave(sessions, entry, farewell).await;
-}
-
-/// The session ends: those who saw it are told that it is gone (§4.5.2). Done once, by whoever comes first.
-pub(crate) async fn withdraw(sessions: &Sessions, entry: &Arc<Entry>) {
-    if !entry.claim_withdrawal() {
-        return;
-    }
-    leave(
-        sessions,
-        entry,
-        Stanza::presence(PresenceType::Unavailable)
-            .from(Jid::from(entry.jid.clone()))
-            .finish(),
-    )
-    .await;
-}
-
-async fn leave(sessions: &Sessions, entry: &Arc<Entry>, farewell: Stanza) {
     let was_available = entry.show(0, None).is_some();
     let directed = std::mem::take(&mut *entry.directed().lock());
+    leave(sessions, entry, farewell, was_available, directed).await;
+}
+
+/// The session ends: those who saw it are told that it is gone (§4.5.2). Done by the session, and by
+/// the session manager when the session fell before it was done: what the entry shows stays until then.
+pub(crate) async fn withdraw(sessions: &Sessions, entry: &Arc<Entry>) {
+    if entry.is_withdrawn() {
+        return;
+    }
+    let was_available = entry.priority().is_some();
+    let directed = entry.directed().lock().clone();
+    let farewell = Stanza::presence(PresenceType::Unavailable)
+        .from(Jid::from(entry.jid.clone()))
+        .finish();
+    leave(sessions, entry, farewell, was_available, directed).await;
+    entry.set_withdrawn();
+}
+
+async fn leave(
+    sessions: &Sessions,
+    entry: &Arc<Entry>,
+    farewell: Stanza,
+    was_available: bool,
+    directed: HashSet<Jid>,
+) {
     for to in &directed {
         send(sessions, farewell.edit().to(to.clone()).finish()).await;
     }

@@ -2,7 +2,8 @@
 //! that the rest of the server finds sessions by.
 //!
 //! One per server, permanent, before the sessions. State lives in the [`SessionTable`]; a restarted
-//! manager monitors every session again and clears away the dead.
+//! manager monitors every session again and clears away the dead, also those that its predecessor had
+//! not done with.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use router::Router;
 use xmpp::{BareJid, FullJid, StreamError};
 
 use crate::c2s;
+use crate::flush::settle_page;
 use crate::presence;
 use crate::table::{Entry, Opened, SessionTable};
 
@@ -94,7 +96,7 @@ impl Sessions {
     }
 }
 
-/// State. Invariant: every session in the table whose process lives is monitored.
+/// State. Invariant: every session that the table knows, at its end or not, is monitored.
 pub struct Sm {
     sessions: Sessions,
     monitored: HashMap<MonitorRef, Arc<Entry>>,
@@ -116,7 +118,7 @@ impl GenServer for Sm {
             sessions,
             monitored: HashMap::new(),
         };
-        for entry in sm.sessions.table.all() {
+        for entry in sm.sessions.table.unfinished() {
             // A dead one is heard of at once as `Down`.
             sm.watch(entry, ctx);
         }
@@ -142,16 +144,27 @@ impl Sm {
         self.monitored.insert(ctx.monitor(&pid), entry);
     }
 
-    /// A session's process ended. One that ended in order has left the table itself.
+    /// A session's process ended. One that ended in order has done all of it itself.
     fn gone(&mut self, monitor: MonitorRef, ctx: &mut Ctx<Self>) {
         let Some(entry) = self.monitored.remove(&monitor) else {
             return;
         };
-        if self.sessions.table.close(&entry) {
-            tracing::warn!(target: "natter::session", jid = %entry.jid, "session fell; its presence is withdrawn");
+        if !self.sessions.table.knows(&entry) {
+            return;
         }
+        tracing::warn!(target: "natter::session", jid = %entry.jid, "session fell; its presence is withdrawn");
+        self.sessions.table.close(&entry);
         let sessions = self.sessions.clone();
         // It waits for stores: not in this process.
-        ctx.spawn(async move { presence::withdraw(&sessions, &entry).await });
+        ctx.spawn(async move { clear_away(&sessions, &entry).await });
+    }
+}
+
+/// Does what a session that fell could not do.
+async fn clear_away(sessions: &Sessions, entry: &Arc<Entry>) {
+    presence::withdraw(sessions, entry).await;
+    settle_page(&sessions.router, entry).await;
+    if sessions.table.forget(entry) {
+        sessions.flush_offline(&entry.jid.to_bare());
     }
 }

@@ -16,6 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use xmpp::{BareJid, FullJid, Jid, Stanza};
 
 use crate::c2s::C2s;
+use crate::flush::Page;
 
 const SHARDS: usize = 64;
 
@@ -38,6 +39,9 @@ pub struct Entry {
     withdrawn: AtomicBool,
     /// Whom it told its presence although their subscription does not say so (RFC 6121 §4.6).
     directed: Mutex<HashSet<Jid>>,
+    /// Messages of the offline queue on their way to the client; here, so that it is known what was
+    /// written when the session falls.
+    page: Mutex<Option<Arc<Page>>>,
 }
 
 /// What a session shows of itself.
@@ -80,9 +84,17 @@ impl Entry {
         before.presence
     }
 
-    /// Claims the withdrawal of its presence at its end: true for the first who asks.
-    pub(crate) fn claim_withdrawal(&self) -> bool {
-        !self.withdrawn.swap(true, Ordering::AcqRel)
+    /// Whether all who saw it were told that it is gone.
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        self.withdrawn.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_withdrawn(&self) {
+        self.withdrawn.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn page(&self) -> &Mutex<Option<Arc<Page>>> {
+        &self.page
     }
 
     pub(crate) fn directed(&self) -> &Mutex<HashSet<Jid>> {
@@ -94,8 +106,16 @@ impl Entry {
 #[derive(Default)]
 struct Account {
     sessions: Vec<Arc<Entry>>,
+    /// Sessions at their end: nobody delivers there any more, but not all of what an end takes is done.
+    leaving: Vec<Arc<Entry>>,
     /// The session that hands out the offline queue; only one at a time does.
-    flusher: Option<u64>,
+    flusher: Option<Flusher>,
+}
+
+struct Flusher {
+    number: u64,
+    /// Who wanted to do so meanwhile.
+    asked: Option<Arc<Entry>>,
 }
 
 /// The table. Cheap to clone; belongs to the node and outlives the [`crate::Sm`] process.
@@ -152,37 +172,58 @@ impl SessionTable {
             interested: AtomicBool::new(false),
             withdrawn: AtomicBool::new(false),
             directed: Mutex::default(),
+            page: Mutex::default(),
         });
         let mut shard = self.shard(&bare).write();
         let account = shard.entry(bare).or_default();
         let replaced = account.sessions.iter().position(|e| e.jid == entry.jid);
         let replaced = replaced.map(|at| account.sessions.remove(at));
+        account.leaving.extend(replaced.clone());
         account.sessions.push(Arc::clone(&entry));
         (entry, replaced)
     }
 
-    /// Takes a session out. False when it is not in the table any more: replaced or cleared away.
+    /// Takes a session out: nobody delivers there from now on. False when it was out already:
+    /// replaced, full or cleared away. [`SessionTable::forget`] follows when its end is done.
     pub fn close(&self, entry: &Entry) -> bool {
         let bare = entry.jid.to_bare();
         let mut shard = self.shard(&bare).write();
         let Some(account) = shard.get_mut(&bare) else {
             return false;
         };
-        let Some(at) = account
-            .sessions
-            .iter()
-            .position(|e| e.number == entry.number)
-        else {
+        let is_it = |e: &Arc<Entry>| e.number == entry.number;
+        let Some(at) = account.sessions.iter().position(is_it) else {
             return false;
         };
-        account.sessions.remove(at);
-        if account.flusher == Some(entry.number) {
-            account.flusher = None;
-        }
-        if account.sessions.is_empty() {
+        let closed = account.sessions.remove(at);
+        account.leaving.push(closed);
+        true
+    }
+
+    /// The end of a closed session is done. True when it had the right to hand out the offline queue:
+    /// another has to go on.
+    pub(crate) fn forget(&self, entry: &Entry) -> bool {
+        let bare = entry.jid.to_bare();
+        let mut shard = self.shard(&bare).write();
+        let Some(account) = shard.get_mut(&bare) else {
+            return false;
+        };
+        account.leaving.retain(|e| e.number != entry.number);
+        let flusher = account.flusher.take_if(|f| f.number == entry.number);
+        if account.sessions.is_empty() && account.leaving.is_empty() {
             shard.remove(&bare);
         }
-        true
+        flusher.is_some()
+    }
+
+    /// Whether something of the session is still to be done or undone.
+    pub(crate) fn knows(&self, entry: &Entry) -> bool {
+        let bare = entry.jid.to_bare();
+        let shard = self.shard(&bare).read();
+        shard.get(&bare).is_some_and(|account| {
+            let mut entries = account.sessions.iter().chain(&account.leaving);
+            entries.any(|e| e.number == entry.number)
+        })
     }
 
     /// The sessions of an account, in the order in which they were opened.
@@ -237,34 +278,48 @@ impl SessionTable {
         takers.into_iter().map(|(_, e)| e).collect()
     }
 
-    /// Gives a session the right to hand out the offline queue, unless another session has it.
-    pub(crate) fn begin_flush(&self, entry: &Entry) -> bool {
+    /// Gives a session the right to hand out the offline queue, unless another session has it; then
+    /// [`SessionTable::end_flush`] tells that one who asked.
+    pub(crate) fn begin_flush(&self, entry: &Arc<Entry>) -> bool {
         let bare = entry.jid.to_bare();
         let mut shard = self.shard(&bare).write();
         let Some(account) = shard.get_mut(&bare) else {
             return false;
         };
-        let free = account.flusher.is_none_or(|number| {
-            number == entry.number
-                || !account
-                    .sessions
-                    .iter()
-                    .any(|e| e.number == number && e.pid.is_alive())
-        });
-        if free {
-            account.flusher = Some(entry.number);
-        }
-        free
-    }
-
-    pub(crate) fn end_flush(&self, entry: &Entry) {
-        let bare = entry.jid.to_bare();
-        let mut shard = self.shard(&bare).write();
-        if let Some(account) = shard.get_mut(&bare) {
-            if account.flusher == Some(entry.number) {
-                account.flusher = None;
+        match &mut account.flusher {
+            Some(other) if other.number != entry.number => {
+                other.asked = Some(Arc::clone(entry));
+                false
+            }
+            _ => {
+                let number = entry.number;
+                account.flusher = Some(Flusher {
+                    number,
+                    asked: None,
+                });
+                true
             }
         }
+    }
+
+    /// Takes that right back; gives who asked for it meanwhile.
+    pub(crate) fn end_flush(&self, entry: &Entry) -> Option<Arc<Entry>> {
+        let bare = entry.jid.to_bare();
+        let mut shard = self.shard(&bare).write();
+        let account = shard.get_mut(&bare)?;
+        let flusher = account.flusher.take_if(|f| f.number == entry.number)?;
+        flusher.asked
+    }
+
+    /// Every session whose process has to be monitored: those of the node, and those at their end.
+    pub(crate) fn unfinished(&self) -> Vec<Arc<Entry>> {
+        let mut all = Vec::new();
+        for shard in &self.0.shards {
+            for account in shard.read().values() {
+                all.extend(account.sessions.iter().chain(&account.leaving).cloned());
+            }
+        }
+        all
     }
 
     /// Every session of the node.
