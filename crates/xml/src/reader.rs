@@ -197,6 +197,10 @@ impl RxmlReader {
                     if let Some(frame) = self.take(event, at, &input[..taken])? {
                         input.advance(taken);
                         self.forget_partial();
+                        if input.is_empty() {
+                            // Nothing may follow for hours: an idle stream keeps no scratch room.
+                            self.release();
+                        }
                         return Ok(Some(frame));
                     }
                 }
