@@ -6,7 +6,7 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
-use crate::failure::{SaslCondition, SaslFailure};
+use xmpp::{SaslCondition, SaslFailure};
 
 /// Padding required, no line breaks, no bits left over.
 const STRICT: GeneralPurpose = GeneralPurpose::new(

@@ -5,11 +5,11 @@ use xmpp::BareJid;
 use zeroize::Zeroizing;
 
 use crate::Auth;
-use crate::failure::{SaslCondition, SaslFailure};
 use crate::hash::Hash;
 use crate::keys::Keys;
 use crate::password::Password;
 use crate::scram::{self, ClientFinal, ClientFirst, Plain};
+use xmpp::{SaslCondition, SaslFailure};
 
 /// What the server says next.
 #[derive(Clone, Debug, PartialEq, Eq)]

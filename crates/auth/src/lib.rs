@@ -6,7 +6,6 @@
 
 mod encoding;
 mod exchange;
-mod failure;
 mod hash;
 mod keys;
 mod password;
@@ -26,8 +25,8 @@ use password::Prepared;
 
 pub use encoding::{decode_initial, decode_response, encode_challenge, encode_success};
 pub use exchange::{Exchange, Step};
-pub use failure::{SaslCondition, SaslFailure};
 pub use password::Password;
+pub use xmpp::{SaslCondition, SaslFailure};
 
 const PLAIN: &str = "PLAIN";
 

@@ -3,8 +3,8 @@
 use zeroize::Zeroizing;
 
 use crate::encoding;
-use crate::failure::{SaslCondition, SaslFailure};
 use crate::hash::Bytes;
+use xmpp::{SaslCondition, SaslFailure};
 
 /// The longest name, nonce or identity that is read, in bytes.
 pub(crate) const FIELD_BYTES: usize = 1024;
@@ -234,16 +234,10 @@ impl Plain {
 /// Checks what the client says it has sent against what it sent.
 pub(crate) fn agrees(last: &ClientFinal, gs2_header: &str, nonce: &str) -> Result<(), SaslFailure> {
     if last.channel_binding != gs2_header.as_bytes() {
-        return Err(SaslFailure::with(
-            SaslCondition::NotAuthorized,
-            "the channel bindings do not match",
-        ));
+        return Err(SaslCondition::NotAuthorized.text("the channel bindings do not match"));
     }
     if last.nonce != nonce {
-        return Err(SaslFailure::with(
-            SaslCondition::NotAuthorized,
-            "the nonce was changed",
-        ));
+        return Err(SaslCondition::NotAuthorized.text("the nonce was changed"));
     }
     Ok(())
 }

@@ -532,8 +532,14 @@ async fn only_keys_are_stored() {
 
 #[test]
 fn an_abort_has_its_answer() {
-    assert_eq!(SaslFailure::aborted().condition.as_str(), "aborted");
-    assert_eq!(SaslFailure::aborted().to_string(), "aborted");
+    assert_eq!(
+        SaslFailure::from(SaslCondition::Aborted).condition.as_str(),
+        "aborted"
+    );
+    assert_eq!(
+        SaslFailure::from(SaslCondition::Aborted).to_string(),
+        "aborted"
+    );
 }
 
 /// Messages that come close to the grammar, and bytes that do not.

@@ -46,9 +46,7 @@ impl Authenticator for AccountLogin {
         let exchange = self
             .auth
             .start(host, mechanism, tls.is_some() || self.plain_without_tls);
-        exchange
-            .map(|exchange| Box::new(Login(exchange)) as Box<dyn Exchange>)
-            .map_err(failure)
+        exchange.map(|exchange| Box::new(Login(exchange)) as Box<dyn Exchange>)
     }
 }
 
@@ -60,35 +58,10 @@ impl Exchange for Login {
             match self.0.step(said).await {
                 auth::Step::Challenge(data) => SaslStep::Challenge(data),
                 auth::Step::Success { account, data } => SaslStep::Success { account, data },
-                auth::Step::Failure(why) => SaslStep::Failure(failure(why)),
+                auth::Step::Failure(why) => SaslStep::Failure(why),
             }
         }
         .boxed()
-    }
-}
-
-fn failure(why: auth::SaslFailure) -> SaslFailure {
-    SaslFailure {
-        condition: condition(why.condition),
-        text: why.text,
-    }
-}
-
-fn condition(condition: auth::SaslCondition) -> stream::SaslCondition {
-    use auth::SaslCondition as From;
-    use stream::SaslCondition as To;
-    match condition {
-        From::Aborted => To::Aborted,
-        From::AccountDisabled => To::AccountDisabled,
-        From::CredentialsExpired => To::CredentialsExpired,
-        From::EncryptionRequired => To::EncryptionRequired,
-        From::IncorrectEncoding => To::IncorrectEncoding,
-        From::InvalidAuthzid => To::InvalidAuthzid,
-        From::InvalidMechanism => To::InvalidMechanism,
-        From::MalformedRequest => To::MalformedRequest,
-        From::MechanismTooWeak => To::MechanismTooWeak,
-        From::NotAuthorized => To::NotAuthorized,
-        From::TemporaryAuthFailure => To::TemporaryAuthFailure,
     }
 }
 

@@ -11,6 +11,7 @@ mod id;
 mod jid;
 pub mod ns;
 pub mod payload;
+mod sasl;
 mod stanza;
 mod stream_error;
 
@@ -23,6 +24,7 @@ pub use crate::jid::{
     ResourceRef, canonical_domain, parse_bare, parse_full, parse_jid,
 };
 pub use crate::payload::{Payload, PayloadError};
+pub use crate::sasl::{SaslCondition, SaslFailure};
 pub use crate::stanza::{
     BadPriority, Edit, Faulty, IqType, Kind, MessageType, PresenceType, Show, Stanza, StanzaFault,
     StanzaType, Target,

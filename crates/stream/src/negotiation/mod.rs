@@ -16,8 +16,9 @@ use xmpp::{BareJid, FullJid, StreamCondition, StreamError, ns};
 
 pub use bind::{Bind, BindRequest, Binder, LegacySession, stanza_answer, stanza_refusal};
 pub use negotiable::{Feature, Negotiable, Outcome, Phase, State, Then};
-pub use sasl::{Authenticator, Exchange, Sasl, SaslCondition, SaslFailure, SaslStep};
+pub use sasl::{Authenticator, Exchange, Sasl, SaslStep};
 pub use starttls::{StartTls, TlsPolicy};
+pub use xmpp::{SaslCondition, SaslFailure};
 
 use crate::{Fault, Outbound, ResponseHeader, StreamHeader, Version};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use net::TlsInfo;
 use xml::Element;
-use xmpp::{BareJid, StreamCondition, ns};
+use xmpp::{BareJid, SaslCondition, SaslFailure, StreamCondition, ns};
 
 use super::{Feature, Negotiable, Outcome, Phase, State, Then, TlsPolicy};
 use crate::encode;
@@ -52,60 +52,6 @@ pub enum SaslStep {
     },
     /// The attempt failed.
     Failure(SaslFailure),
-}
-
-/// Why an attempt failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SaslFailure {
-    /// The condition.
-    pub condition: SaslCondition,
-    /// Words for people, in English.
-    pub text: Option<String>,
-}
-
-impl From<SaslCondition> for SaslFailure {
-    fn from(condition: SaslCondition) -> Self {
-        SaslFailure {
-            condition,
-            text: None,
-        }
-    }
-}
-
-/// The conditions of RFC 6120 §6.5.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum SaslCondition {
-    Aborted,
-    AccountDisabled,
-    CredentialsExpired,
-    EncryptionRequired,
-    IncorrectEncoding,
-    InvalidAuthzid,
-    InvalidMechanism,
-    MalformedRequest,
-    MechanismTooWeak,
-    NotAuthorized,
-    TemporaryAuthFailure,
-}
-
-impl SaslCondition {
-    /// The condition's element name.
-    pub fn name(self) -> &'static str {
-        match self {
-            SaslCondition::Aborted => "aborted",
-            SaslCondition::AccountDisabled => "account-disabled",
-            SaslCondition::CredentialsExpired => "credentials-expired",
-            SaslCondition::EncryptionRequired => "encryption-required",
-            SaslCondition::IncorrectEncoding => "incorrect-encoding",
-            SaslCondition::InvalidAuthzid => "invalid-authzid",
-            SaslCondition::InvalidMechanism => "invalid-mechanism",
-            SaslCondition::MalformedRequest => "malformed-request",
-            SaslCondition::MechanismTooWeak => "mechanism-too-weak",
-            SaslCondition::NotAuthorized => "not-authorized",
-            SaslCondition::TemporaryAuthFailure => "temporary-auth-failure",
-        }
-    }
 }
 
 /// The SASL negotiable.
@@ -223,7 +169,7 @@ fn failed(state: &mut State, failure: SaslFailure) -> Outcome {
         xml::escape_text(words, &mut text);
         text.push_str("</text>");
     }
-    let condition = failure.condition.name();
+    let condition = failure.condition.as_str();
     let answer = format!(
         "<failure xmlns='{}'><{condition}/>{text}</failure>",
         ns::SASL

@@ -30,6 +30,14 @@ pub enum SaslCondition {
 }
 
 impl SaslCondition {
+    /// A failure of this condition with an explanation in English.
+    pub fn text(self, text: impl Into<String>) -> SaslFailure {
+        SaslFailure {
+            condition: self,
+            text: Some(text.into()),
+        }
+    }
+
     /// The name of the condition's element.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -58,22 +66,9 @@ pub struct SaslFailure {
 }
 
 impl SaslFailure {
-    /// The answer to `<abort/>`.
-    pub fn aborted() -> SaslFailure {
-        SaslCondition::Aborted.into()
-    }
-
-    /// Adds an explanation.
-    pub(crate) fn with(condition: SaslCondition, text: &str) -> SaslFailure {
-        SaslFailure {
-            condition,
-            text: Some(text.to_owned()),
-        }
-    }
-
     /// A breach of the mechanism's grammar.
-    pub(crate) fn malformed(text: &str) -> SaslFailure {
-        SaslFailure::with(SaslCondition::MalformedRequest, text)
+    pub fn malformed(text: &str) -> SaslFailure {
+        SaslCondition::MalformedRequest.text(text)
     }
 }
 
