@@ -266,7 +266,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// In words; nothing was changed.
+    /// In words: nothing was changed, or one line for each module that stays as it was.
     pub async fn reload(&self) -> Result<Vec<String>, String> {
         self.steer.reload().await
     }

@@ -170,8 +170,7 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// The listeners, those of a server without configuration where none are named.
     pub listeners: Vec<Listener>,
-    base: PathBuf,
-    standard: Standard,
+    source: Source,
 }
 
 /// What runs by default: on a server with a file, and on one without.
@@ -181,6 +180,52 @@ pub struct Standard {
     pub always: &'static [&'static str],
     /// Those that run besides where there is no configuration file: open registration.
     pub unconfigured: &'static [&'static str],
+}
+
+/// A file that was read, before the kept changes are laid over it.
+#[derive(Clone)]
+struct Source {
+    document: Document,
+    file: Option<PathBuf>,
+    base: PathBuf,
+    data_dir: PathBuf,
+    standard: Standard,
+}
+
+impl Source {
+    fn lay(self, catalog: Catalog) -> Result<Loaded, SettingsError> {
+        let overrides = self.data_dir.join(OVERRIDES);
+        let kept = match std::fs::read_to_string(&overrides) {
+            Ok(text) => Document::parse_overrides(&overrides.display().to_string(), &text)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Document::empty(),
+            Err(why) => {
+                return Err(SettingsError::Read {
+                    path: overrides,
+                    why,
+                });
+            }
+        };
+        let layers = Layers::new().file(self.document.clone()).overrides(kept);
+        let section = layers.section();
+        let settings = section.read::<Settings>()?;
+        let listeners = listeners(&settings, self.file.is_some());
+        let control = settings
+            .control_socket
+            .as_ref()
+            .map(|socket| self.base.join(socket));
+        let loaded = Loaded {
+            hosts: hosts(&settings, &section)?,
+            control_socket: control.unwrap_or_else(|| self.data_dir.join("control.sock")),
+            data_dir: self.data_dir.clone(),
+            file: self.file.clone(),
+            settings,
+            section,
+            listeners,
+            source: self,
+        };
+        loaded.check(catalog)?;
+        Ok(loaded)
+    }
 }
 
 impl Place {
@@ -213,37 +258,14 @@ impl Place {
             .clone()
             .or_else(|| first.data_dir.as_ref().map(|d| base.join(d)));
         let data_dir = data_dir.unwrap_or_else(|| base.join(DEFAULT_DATA_DIR));
-        let overrides = data_dir.join(OVERRIDES);
-        let kept = match std::fs::read_to_string(&overrides) {
-            Ok(text) => Document::parse_overrides(&overrides.display().to_string(), &text)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Document::empty(),
-            Err(why) => {
-                return Err(SettingsError::Read {
-                    path: overrides,
-                    why,
-                });
-            }
-        };
-        let section = Layers::new().file(document).overrides(kept).section();
-        let settings = section.read::<Settings>()?;
-        let listeners = listeners(&settings, file.is_some());
-        let control = settings
-            .control_socket
-            .as_ref()
-            .map(|socket| base.join(socket));
-        let loaded = Loaded {
-            hosts: hosts(&settings, &section)?,
-            control_socket: control.unwrap_or_else(|| data_dir.join("control.sock")),
-            standard,
-            settings,
-            section,
-            data_dir,
+        let file = Source {
+            document,
             file,
-            listeners,
             base,
+            data_dir,
+            standard,
         };
-        loaded.check(catalog)?;
-        Ok(loaded)
+        file.lay(catalog)
     }
 
     fn find_file(&self) -> Option<PathBuf> {
@@ -322,6 +344,16 @@ fn listeners(settings: &Settings, configured: bool) -> Vec<Listener> {
 }
 
 impl Loaded {
+    /// The same file, with the changes that are kept now laid over it. Edits of the file since it was
+    /// read stay out: they are a reload's to apply.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the kept changes.
+    pub fn with_kept(&self, catalog: Catalog) -> Result<Loaded, SettingsError> {
+        self.source.clone().lay(catalog)
+    }
+
     /// Whether the listeners are those that nobody named: one that this machine has no address for may
     /// then be left out.
     #[must_use]
@@ -334,7 +366,7 @@ impl Loaded {
     pub fn certificate_patterns(&self) -> Vec<String> {
         let patterns = self.settings.tls.certificates.iter();
         patterns
-            .map(|pattern| self.base.join(pattern).display().to_string())
+            .map(|pattern| self.source.base.join(pattern).display().to_string())
             .collect()
     }
 
@@ -413,8 +445,8 @@ impl Loaded {
     }
 
     fn runs_by_default(&self, module: &str) -> bool {
-        let open = self.file.is_none() && self.standard.unconfigured.contains(&module);
-        open || self.standard.always.contains(&module)
+        let open = self.file.is_none() && self.source.standard.unconfigured.contains(&module);
+        open || self.source.standard.always.contains(&module)
     }
 
     /// The modules that are to run on a host.

@@ -1,11 +1,12 @@
 //! What the commands ask of the binary: the configuration file, kept changes, reload, the end.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use config::{Described, Options, Overrides};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use gen_mod::{Catalog, ModuleKind, Modules};
+use gen_mod::{Catalog, Host, LoadError, ModuleKind, Modules};
 use net::Certificates;
 use node::{Configured, Keep, Node, Steering};
 use parking_lot::Mutex;
@@ -19,7 +20,13 @@ pub(crate) struct Steer {
     place: Place,
     catalog: Catalog,
     standard: Standard,
+    /// What holds: the file as it was last applied, and what is kept. The lock is held over the writing
+    /// of the kept changes, a small file: two at once would lose one.
     loaded: Arc<Mutex<Loaded>>,
+    /// Modules that the last reload could not make what the file says: the next tries again.
+    unapplied: Arc<Mutex<BTreeSet<(String, &'static str)>>>,
+    /// One reload at a time.
+    reloading: Arc<tokio::sync::Mutex<()>>,
     certificates: Certificates,
     node: Arc<OnceLock<Node>>,
     stop: Arc<Notify>,
@@ -38,6 +45,8 @@ impl Steer {
             catalog,
             standard,
             loaded: Arc::new(Mutex::new(loaded)),
+            unapplied: Arc::default(),
+            reloading: Arc::default(),
             certificates,
             node: Arc::default(),
             stop: Arc::default(),
@@ -85,9 +94,8 @@ impl Steering for Steer {
             Keep::Stopped => set(&mut overrides, &at("enabled"), &flag(false))?,
         }
         overrides.save().map_err(|error| error.to_string())?;
-        *loaded = self
-            .place
-            .load(self.catalog, self.standard)
+        *loaded = loaded
+            .with_kept(self.catalog)
             .map_err(|error| error.to_string())?;
         Ok(())
     }
@@ -120,54 +128,92 @@ impl Steering for Steer {
     }
 
     fn reload(&self) -> BoxFuture<'static, Result<Vec<String>, String>> {
-        let read = self
-            .place
-            .load(self.catalog, self.standard)
-            .map_err(|error| error.to_string());
+        // The data directory does not change under a running server.
+        let data_dir = Some(self.loaded.lock().data_dir.clone());
+        let file = self.place.file.clone();
+        let read = Place { file, data_dir }.load(self.catalog, self.standard);
         let (certificates, loaded) = (self.certificates.clone(), Arc::clone(&self.loaded));
+        let (unapplied, reloading) = (Arc::clone(&self.unapplied), Arc::clone(&self.reloading));
         let (node, catalog) = (Arc::clone(&self.node), self.catalog);
         async move {
-            let new = read?;
+            let _alone = reloading.lock().await;
+            let new = read.map_err(|error| error.to_string())?;
             certificates
                 .replace(certificate_sources(&new))
                 .map_err(|error| error.to_string())?;
-            let mut changes = vec!["certificates: read anew".to_owned()];
+            let mut lines = vec!["certificates: read anew".to_owned()];
             let old = loaded.lock().clone();
-            changes.extend(needs_restart(&old, &new));
-            if let Some(node) = node.get() {
-                for host in node.hosts.values() {
-                    for kind in catalog.0 {
-                        let (was, is) = (
-                            old.module(&host.name, kind.name),
-                            new.module(&host.name, kind.name),
-                        );
-                        let modules = Modules::of(host);
-                        let words = match (was.enabled, is.enabled) {
-                            (false, true) => modules
-                                .start(kind.name, is.section)
-                                .await
-                                .map(|()| "started"),
-                            (true, false) => modules.stop(kind.name).await.map(|()| "stopped"),
-                            (true, true) if said(&was, kind) != said(&is, kind) => modules
-                                .reload(kind.name, is.section)
-                                .await
-                                .map(|()| "options changed"),
-                            _ => continue,
-                        };
-                        let words = words
-                            .map_err(|error| format!("{} on {}: {error}", kind.name, host.name))?;
-                        changes.push(format!("{} on {}: {words}", kind.name, host.name));
+            lines.extend(needs_restart(&old, &new));
+            let mut left = std::mem::take(&mut *unapplied.lock());
+            left.extend(changed(catalog, &old, &new));
+            let hosts = node.get().map(|node| &node.hosts).into_iter().flatten();
+            let hosts: BTreeMap<_, _> = hosts.collect();
+            let mut refused = Vec::new();
+            // One may need another, whatever their order: as long as some succeed the rest is tried again.
+            while !left.is_empty() {
+                let tried = left.len();
+                refused.clear();
+                for (host, kind) in std::mem::take(&mut left) {
+                    let Some(running) = hosts.get(&host) else {
+                        continue;
+                    };
+                    match apply(running, kind, new.module(&host, kind)).await {
+                        Ok(done) => lines.push(format!("{kind} on {host}: {done}")),
+                        Err(error) => {
+                            refused.push(format!("{kind} on {host}: {error}"));
+                            left.insert((host, kind));
+                        }
                     }
                 }
+                if left.len() == tried {
+                    break;
+                }
             }
-            *loaded.lock() = new;
-            Ok(changes)
+            let kept = new.with_kept(catalog).unwrap_or(new);
+            *loaded.lock() = kept;
+            if refused.is_empty() {
+                return Ok(lines);
+            }
+            *unapplied.lock() = left;
+            Err(format!("all applied but:\n{}", refused.join("\n")))
         }
         .boxed()
     }
 
     fn stop(&self) {
         self.stop.notify_one();
+    }
+}
+
+/// The modules of which something else is said now.
+fn changed(catalog: Catalog, old: &Loaded, new: &Loaded) -> BTreeSet<(String, &'static str)> {
+    let differs = |host: &str, kind: &ModuleKind| {
+        let (was, is) = (old.module(host, kind.name), new.module(host, kind.name));
+        was.enabled != is.enabled || (is.enabled && said(&was, kind) != said(&is, kind))
+    };
+    let mut changed = BTreeSet::new();
+    for host in &new.hosts {
+        let kinds = catalog.0.iter().filter(|kind| differs(host, kind));
+        changed.extend(kinds.map(|kind| (host.clone(), kind.name)));
+    }
+    changed
+}
+
+/// Makes a module be as configured, whatever it is now: a change that is not kept may have been first.
+async fn apply(host: &Host, name: &str, module: Configured) -> Result<&'static str, LoadError> {
+    let runs = host.modules.list().iter().any(|row| row.name == name);
+    let modules = Modules::of(host);
+    match (module.enabled, runs) {
+        (true, true) => modules
+            .reload(name, module.section)
+            .await
+            .map(|()| "options changed"),
+        (true, false) => modules
+            .start(name, module.section)
+            .await
+            .map(|()| "started"),
+        (false, true) => modules.stop(name).await.map(|()| "stopped"),
+        (false, false) => Ok("does not run, as configured"),
     }
 }
 

@@ -57,7 +57,8 @@ pub trait Steering: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// In words, one fault a line: nothing was changed.
+    /// In words, one fault a line: nothing was changed when the configuration is wrong; a module that
+    /// cannot be made what it says stays as it is, and the next reload tries again.
     fn reload(&self) -> BoxFuture<'static, Result<Vec<String>, String>>;
 
     /// Begins the orderly end of the program.

@@ -113,7 +113,7 @@ async fn run(server: &Server) -> ExitCode {
             }
             _ = hangup.recv() => match server.reload().await {
                 Ok(changes) => changes.iter().for_each(|c| tracing::info!(target: "natter::node", "reload: {c}")),
-                Err(why) => tracing::error!(target: "natter::node", "reload refused, all as before: {why}"),
+                Err(why) => tracing::error!(target: "natter::node", "reload: {why}"),
             },
         }
     }
