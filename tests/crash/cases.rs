@@ -456,25 +456,22 @@ pub async fn thread_hangs() -> Result<(), String> {
     within(ordered.reached())
         .await
         .map_err(|_| "the thread did not come to the place")?;
-    let (mut passed, before) = (Duration::ZERO, stage.tally.counts().bounced);
-    let fell = process.watch();
-    tokio::pin!(fell);
-    // Both wait for the store now. Time passes, a second at a time, until the process is replaced.
-    while passed < HUNG_AFTER {
-        stage
-            .house
-            .advance(Duration::from_secs(1))
-            .await
-            .map_err(|unable| unable.0)?;
-        passed += Duration::from_secs(1);
-        if passed == STORE_DEADLINE {
-            let told = until_seen(|| (stage.tally.counts().bounced > before).then_some(())).await;
-            told.map_err(|_| "nobody was told that the store does not answer")?;
+    let before = stage.tally.counts().bounced;
+    // Both wait for the store now, or will in a moment. Time passes, a second at a time, until their deadlines of
+    // 5 s and the thread's of 30 s have come.
+    let second = Duration::from_secs(1);
+    let passed = until(async || {
+        let passed = stage.house.advance(second).await;
+        let told = stage.tally.counts().bounced > before;
+        (passed.is_err() || (told && !process.is_alive())).then_some(passed)
+    });
+    match passed.await {
+        Ok(passed) => passed.map_err(|unable| unable.0)?,
+        Err(_) if process.is_alive() => {
+            return Err("the process of the hanging thread was not replaced".to_owned());
         }
+        Err(_) => return Err("nobody was told that the store does not answer".to_owned()),
     }
-    within(&mut fell)
-        .await
-        .map_err(|_| "the process of the hanging thread was not replaced")?;
     ordered.release();
     stage.both_go_on().await?;
     stage.nobody_logged_in_again()?;
@@ -496,12 +493,6 @@ pub async fn thread_hangs() -> Result<(), String> {
     drop(carol);
     stage.close().await
 }
-
-/// A request to the store is answered by then, one way or the other; a little more, since it began a little later.
-const STORE_DEADLINE: Duration = Duration::from_secs(7);
-
-/// A thread of the store that has been at one thing for 30 s counts as hung; it is looked after every 7.5 s.
-const HUNG_AFTER: Duration = Duration::from_secs(40);
 
 const WRITER: &[&str] = &["storage_sup", "storage_writer"];
 

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::client::{Client, Heard, Login, unguessable};
 use crate::deadline::{until_seen, within};
-use crate::dom::{CLIENT_NS, Element};
+use crate::dom::{CLIENT_NS, Element, STREAM_NS};
 use crate::stage::Server;
 
 /// How many messages a talker says to each partner before it asks whether they were taken.
@@ -130,6 +130,10 @@ pub struct Progress {
     pub rounds: u64,
     /// How often it logged in.
     pub logins: u64,
+    /// How often a server said goodbye with `system-shutdown`.
+    pub shutdowns: u64,
+    /// Its session is lost, and it does not log in again.
+    pub over: bool,
     /// The last order it has carried out.
     done: u64,
 }
@@ -155,17 +159,70 @@ impl Talker {
         to: &[&str],
         tally: &Tally,
     ) -> Result<Talker, String> {
+        Talker::begin(server, login, to, tally, false).await
+    }
+
+    /// As [`Talker::enter`], but once its session is lost it hears what had arrived and is done.
+    ///
+    /// # Errors
+    ///
+    /// A sentence when it cannot log in.
+    pub async fn enter_once(
+        server: Arc<dyn Server>,
+        login: Login,
+        to: &[&str],
+        tally: &Tally,
+    ) -> Result<Talker, String> {
+        Talker::begin(server, login, to, tally, true).await
+    }
+
+    /// As [`Talker::enter_once`]; the messages bear `name` instead of the user's, which tells apart those that one
+    /// user says on several servers after one another.
+    ///
+    /// # Errors
+    ///
+    /// A sentence when it cannot log in.
+    pub async fn enter_once_as(
+        server: Arc<dyn Server>,
+        login: Login,
+        name: &str,
+        to: &[&str],
+        tally: &Tally,
+    ) -> Result<Talker, String> {
+        Talker::begin_as(server, login, name, to, tally, true).await
+    }
+
+    async fn begin(
+        server: Arc<dyn Server>,
+        login: Login,
+        to: &[&str],
+        tally: &Tally,
+        once: bool,
+    ) -> Result<Talker, String> {
+        let name = login.user.clone();
+        Talker::begin_as(server, login, &name, to, tally, once).await
+    }
+
+    async fn begin_as(
+        server: Arc<dyn Server>,
+        login: Login,
+        name: &str,
+        to: &[&str],
+        tally: &Tally,
+        once: bool,
+    ) -> Result<Talker, String> {
         let (orders, ordered) = watch::channel((0, Doing::Listen));
         let (progress, seen) = watch::channel(Progress::default());
-        let name = login.user.clone();
         let mut life = Life {
             server,
             login,
+            name: name.to_owned(),
             to: to.iter().map(|address| (*address).to_owned()).collect(),
             tally: tally.clone(),
             said: 0,
             client: None,
             progress,
+            once,
         };
         life.log_in().await?;
         let failure: Arc<Mutex<Option<String>>> = Arc::default();
@@ -178,7 +235,7 @@ impl Talker {
             }
         });
         Ok(Talker {
-            name,
+            name: name.to_owned(),
             orders,
             progress: seen,
             task,
@@ -240,6 +297,15 @@ impl Talker {
         self.until(|progress| progress.logins >= times).await
     }
 
+    /// Waits until its session is lost, for one that does not log in again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Talker::rounds_more`].
+    pub async fn over(&self) -> Result<(), String> {
+        self.until(|progress| progress.over).await
+    }
+
     /// How far it is.
     pub fn progress(&self) -> Progress {
         *self.progress.borrow()
@@ -282,17 +348,23 @@ impl Drop for Talker {
 struct Life {
     server: Arc<dyn Server>,
     login: Login,
+    name: String,
     to: Vec<String>,
     tally: Tally,
     said: u64,
     client: Option<Client>,
     progress: watch::Sender<Progress>,
+    once: bool,
 }
 
 impl Life {
     async fn live(&mut self, mut orders: watch::Receiver<(u64, Doing)>) -> Result<(), String> {
         loop {
             if self.client.is_none() {
+                if self.once {
+                    self.progress.send_modify(|progress| progress.over = true);
+                    return Ok(());
+                }
                 self.log_in().await?;
             }
             let (number, doing) = *orders.borrow_and_update();
@@ -349,8 +421,7 @@ impl Life {
             for to in &self.to {
                 for _ in 0..BATCH {
                     self.said += 1;
-                    let key =
-                        format!("{}>{to}#{}", self.login.user, self.said).replace('>', "-to-");
+                    let key = format!("{}>{to}#{}", self.name, self.said).replace('>', "-to-");
                     write!(
                         text,
                         "<message type='chat' to='{to}' id='{key}'><body>{key}</body></message>"
@@ -371,14 +442,12 @@ impl Life {
         let Some(client) = &mut self.client else {
             return Ok(());
         };
-        if client.send(&text).await.is_err() {
-            self.client = None;
-            return Ok(());
-        }
+        // A connection that takes no more may still hold what had arrived: it is heard below.
+        let _ = client.send(&text).await;
         loop {
             match client.hear().await.map_err(|broken| broken.to_string())? {
                 Heard::Element(element) if element.attr("id") == Some(&id) => break,
-                Heard::Element(element) => self.tally.heard(&element),
+                Heard::Element(element) => note(&self.tally, &self.progress, &element),
                 Heard::Over { .. } => {
                     self.client = None;
                     return Ok(());
@@ -398,7 +467,7 @@ impl Life {
         };
         tokio::select! {
             heard = client.hear() => match heard {
-                Ok(Heard::Element(element)) => self.tally.heard(&element),
+                Ok(Heard::Element(element)) => note(&self.tally, &self.progress, &element),
                 Ok(Heard::Over { .. }) => self.client = None,
                 // Silence is no fault in somebody who only listens.
                 Err(_) => {}
@@ -406,6 +475,17 @@ impl Life {
             _ = orders.changed() => {}
         }
     }
+}
+
+fn note(tally: &Tally, progress: &watch::Sender<Progress>, element: &Element) {
+    let goodbye = element.is(STREAM_NS, "error")
+        && element
+            .child("urn:ietf:params:xml:ns:xmpp-streams", "system-shutdown")
+            .is_some();
+    if goodbye {
+        progress.send_modify(|progress| progress.shutdowns += 1);
+    }
+    tally.heard(element);
 }
 
 /// Waits until everything accepted has met its end, then makes sure that nothing came twice.

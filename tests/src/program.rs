@@ -63,7 +63,7 @@ impl Place {
         let mut child = Command::new(&self.natterd)
             .arg("--config")
             .arg(self.folder.path().join("natter.toml"))
-            .env("NATTER_LOG", "warn")
+            .env("NATTER_LOG", "error")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
@@ -118,7 +118,15 @@ async fn built() -> Result<PathBuf, String> {
         let target = profile.parent().ok_or("this program lies nowhere")?;
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "-p", "supervisors", "--bin", "natterd"]);
+        // As part of the whole workspace, so that what `cargo test --workspace` built is good for it.
+        build.args(["build", "--quiet", "--workspace", "--bin", "natterd"]);
+        // What cargo told this program about this package would make build scripts run anew.
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+                build.env_remove(&*name);
+            }
+        }
         build
             .arg("--target-dir")
             .arg(target)
