@@ -231,7 +231,7 @@ impl Server {
         };
         let app = App::start(trunk.supervisor(), &system, "natter").await;
         let app = app.map_err(|error| ServerError::Tree(error.to_string()))?;
-        for line in loaded.kept() {
+        for line in loaded.kept(CATALOG) {
             tracing::info!(target: "natter::node", "kept change: {line}");
         }
         let addresses = listening

@@ -414,6 +414,9 @@ impl Loaded {
                     config::Error::at(section.origin(), path, format!("unknown module `{name}`"));
                 errors.push(error.suggest(catalog.nearest(name)));
             }
+            if let Err(faults) = section.get::<bool>("enabled") {
+                errors.extend(faults);
+            }
         }
     }
 
@@ -463,11 +466,32 @@ impl Loaded {
 
     /// The kept changes in one line each, for the log at start.
     #[must_use]
-    pub fn kept(&self) -> Vec<String> {
-        config::effective(&self.section, Settings::declared())
-            .into_iter()
-            .filter(|shown| shown.origin.to_string().contains(OVERRIDES))
-            .map(|shown| format!("{} = {} ({})", shown.path, shown.value, shown.origin))
-            .collect()
+    pub fn kept(&self, catalog: Catalog) -> Vec<String> {
+        let is_kept = |origin: &config::Origin| origin.to_string().contains(OVERRIDES);
+        let mut lines = Vec::new();
+        for (host, settings) in &self.settings.host {
+            for kind in catalog.0 {
+                let Some(section) = settings.modules.get(kind.name) else {
+                    continue;
+                };
+                let said = |key: &str, value: &str, origin: &config::Origin| {
+                    format!("{} of {host}: {key} = {value} ({origin})", kind.name)
+                };
+                if let Some(raw) = section.raw("enabled")
+                    && is_kept(&raw.origin)
+                {
+                    let enabled = section.get::<bool>("enabled").ok().flatten();
+                    let enabled = enabled.unwrap_or_default().to_string();
+                    lines.push(said("enabled", &enabled, &raw.origin));
+                }
+                let options = section.without(&["enabled"]);
+                let shown = config::effective(&options, (kind.options)());
+                for value in shown.iter().filter(|value| is_kept(&value.origin)) {
+                    let key = value.path.rsplit('.').next().unwrap_or_default();
+                    lines.push(said(key, &value.value, &value.origin));
+                }
+            }
+        }
+        lines
     }
 }

@@ -1,0 +1,108 @@
+//! What `--check` says of a configuration.
+
+use supervisors::{CATALOG, STANDARD};
+
+use crate::house::{House, folder, place};
+
+/// The faults of a configuration; none when it is good.
+fn check(more: &str) -> String {
+    let folder = folder(more);
+    let name = folder.path().join("natter.toml").display().to_string();
+    let faults = place(&folder)
+        .load(CATALOG, STANDARD)
+        .err()
+        .map(|error| error.to_string());
+    faults.unwrap_or_default().replace(&name, "natter.toml")
+}
+
+#[test]
+fn faults_are_told_with_their_place_and_what_was_meant() {
+    assert_eq!(check("[modules.mod_ping]\nenabled = true\n"), "");
+    for (more, place, why) in [
+        (
+            "[host.\"c.example\".modules.mod_ping]\n",
+            "natter.toml",
+            "`c.example` is not among the hosts",
+        ),
+        (
+            "[host.\"a.exampel\"]\n",
+            "natter.toml",
+            "did you mean `a.example`?",
+        ),
+        (
+            "[modules.mod_pong]\n",
+            "natter.toml:7",
+            "unknown module `mod_pong` (did you mean `mod_ping`?)",
+        ),
+        (
+            "[host.\"a.example\".modules.mod_pong]\n",
+            "natter.toml:7",
+            "unknown module `mod_pong`",
+        ),
+        (
+            "[modules.mod_echo]\nhots = \"x\"\n",
+            "natter.toml:8:1",
+            "did you mean `host`?",
+        ),
+        ("[modules.mod_echo]\nhost = 7\n", "natter.toml:8:8", "host"),
+        (
+            "[limits]\nstanza_bytes = 12\n",
+            "natter.toml:8:16",
+            "stanza_bytes",
+        ),
+        (
+            "[limits]\nstanza_byte = 12\n",
+            "natter.toml:8:1",
+            "did you mean `stanza_bytes`?",
+        ),
+        (
+            "[modules.mod_echo]\nenabled = 3\n",
+            "natter.toml:8:11",
+            "enabled",
+        ),
+        ("[limits\n", "natter.toml:7", ""),
+    ] {
+        let faults = check(more);
+        assert!(
+            faults.contains(place) && faults.contains(why),
+            "{more}: {faults}"
+        );
+    }
+}
+
+#[test]
+fn a_fault_for_every_host_is_told_once() {
+    let faults = check("[modules.mod_echo]\nhots = \"x\"\n");
+    assert_eq!(faults.matches("hots").count(), 1, "{faults}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_cannot_start_says_why_and_leaves_nothing_behind() {
+    let house = House::start("").await;
+    let address = house.server.addresses()[0].at;
+    let taken = folder("");
+    let file = taken.path().join("natter.toml");
+    let text = std::fs::read_to_string(&file)
+        .expect("ours")
+        .replace("127.0.0.1:0", &address.to_string());
+    std::fs::write(&file, text).expect("ours");
+    let error = House::open(taken)
+        .await
+        .err()
+        .expect("the address is taken");
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("cannot listen at {address}")),
+        "{error}"
+    );
+    let second = supervisors::Server::start(place(&house.folder), otp::Clock::manual().0).await;
+    assert!(second.is_err(), "two servers on one directory");
+    house.done("status").await;
+    let folder = house.stop().await;
+    House::open(folder)
+        .await
+        .expect("its directory and port are free")
+        .stop()
+        .await;
+}
