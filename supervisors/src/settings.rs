@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use config::{Bytes, Document, Errors, Layers, Options, Section, choice, options};
+use config::{Bytes, Document, Errors, Layers, Section, choice, options};
 use gen_mod::{Catalog, Wanted};
 use node::Configured;
 
