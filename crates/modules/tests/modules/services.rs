@@ -13,8 +13,10 @@ fn get(to: &str, payload: &str) -> String {
     format!("<iq type='get' id='g' from='s@{ELSEWHERE}/1' to='{to}'>{payload}</iq>")
 }
 
+/// The standard set, and open registration as on a server without a configuration.
 async fn standard() -> Rig {
-    Rig::start(modules::ALL, modules::STANDARD).await
+    let run = [modules::STANDARD, &["mod_register"]].concat();
+    Rig::start(modules::ALL, &run).await
 }
 
 fn value<H>(folded: Folded<H>) -> H {
