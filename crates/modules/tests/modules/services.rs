@@ -457,6 +457,11 @@ async fn messages_expire_and_are_swept_out() {
         rig.messages_of("mod_offline") == 1
     })
     .await;
+    // A process that is told to stop finishes what it has begun.
+    rig.modules
+        .stop("mod_offline")
+        .await
+        .expect("mod_offline stops");
     assert_eq!(rig.host.storage.offline.clear(&alice).await, Ok(0));
     rig.stop().await;
 }
