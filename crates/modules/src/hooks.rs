@@ -1,8 +1,11 @@
 //! The hooks that modules run.
 
-use router::{Hook, HookInfo, OnPanic};
+use std::sync::Arc;
+
+use router::{Hook, HookInfo, OnPanic, To};
 use storage::RosterItem;
-use xmpp::BareJid;
+use xmpp::payload::{DiscoInfoResult, Item};
+use xmpp::{BareJid, Jid};
 
 /// Fold `roster_process_item`: a client changes an item of its roster; run before the change is written.
 #[derive(Clone, Debug)]
@@ -31,5 +34,95 @@ impl Hook for RosterProcessItem {
     }
 }
 
+/// Fold `disco_info`: what a host says of itself, or of each of its accounts (XEP-0030 §3, XEP-0128).
+#[derive(Clone, Debug)]
+pub struct DiscoInfo {
+    /// The host.
+    pub host: Arc<str>,
+    /// Of whom it speaks: itself or an account.
+    pub to: To,
+    /// What it says; the features that processes registered are in it from the beginning.
+    pub info: DiscoInfoResult,
+}
+
+impl Hook for DiscoInfo {
+    const INFO: HookInfo = HookInfo {
+        name: "disco_info",
+        run_by: "mod_disco, mod_caps",
+        process: "whoever asks",
+        carries: "identities, features and forms",
+        stopping: "stop: later handlers are skipped; drop: as if there were nothing to say",
+        on_panic: OnPanic::Continue,
+        may_wait: false,
+    };
+
+    fn host(&self) -> &str {
+        &self.host
+    }
+}
+
+/// Fold `disco_node`: what is to be said of a node (XEP-0030 §3.2). Run only for who may ask.
+#[derive(Clone, Debug)]
+pub struct DiscoNode {
+    /// Who is asked: the host or an account of it.
+    pub to: Jid,
+    /// Who asks.
+    pub from: Jid,
+    /// The node.
+    pub node: String,
+    /// What is said of it; nothing: there is no such node. The answer's node is the one that was asked for.
+    pub info: Option<DiscoInfoResult>,
+}
+
+impl Hook for DiscoNode {
+    const INFO: HookInfo = HookInfo {
+        name: "disco_node",
+        run_by: "mod_disco",
+        process: "the router's caller",
+        carries: "identities, features and forms of a node",
+        stopping: "stop: later handlers are skipped; drop: there is no such node",
+        on_panic: OnPanic::Continue,
+        may_wait: true,
+    };
+
+    fn host(&self) -> &str {
+        self.to.domain().as_str()
+    }
+}
+
+/// Fold `disco_items`: what there is at a host, an account or a node of one (XEP-0030 §4). Run only for who may ask.
+#[derive(Clone, Debug)]
+pub struct DiscoItems {
+    /// Who is asked: the host or an account of it.
+    pub to: Jid,
+    /// Who asks.
+    pub from: Jid,
+    /// The node.
+    pub node: Option<String>,
+    /// What there is; nothing: there is no such node.
+    pub items: Option<Vec<Item>>,
+}
+
+impl Hook for DiscoItems {
+    const INFO: HookInfo = HookInfo {
+        name: "disco_items",
+        run_by: "mod_disco",
+        process: "the router's caller",
+        carries: "the items",
+        stopping: "stop: later handlers are skipped; drop: there is no such node",
+        on_panic: OnPanic::Continue,
+        may_wait: true,
+    };
+
+    fn host(&self) -> &str {
+        self.to.domain().as_str()
+    }
+}
+
 /// All hooks of this crate.
-pub const HOOKS: &[HookInfo] = &[RosterProcessItem::INFO];
+pub const HOOKS: &[HookInfo] = &[
+    RosterProcessItem::INFO,
+    DiscoInfo::INFO,
+    DiscoNode::INFO,
+    DiscoItems::INFO,
+];

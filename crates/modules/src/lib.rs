@@ -1,6 +1,7 @@
 //! The services of a host, one file each. Modules never name one another: they meet in [`hooks`].
 
 mod access;
+mod disco;
 pub mod hooks;
 
 mod mod_disco;
