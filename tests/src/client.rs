@@ -134,6 +134,7 @@ pub async fn authenticate(
         .map(|list| list.children().map(Element::text).collect())
         .unwrap_or_default();
     let preferred = [
+        Mechanism::ScramSha512,
         Mechanism::ScramSha256,
         Mechanism::ScramSha1,
         Mechanism::Plain,

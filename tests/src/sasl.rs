@@ -1,10 +1,10 @@
-//! The client's half of SASL: PLAIN and SCRAM over SHA-1 and SHA-256 (RFC 4616, RFC 5802, RFC 7677).
+//! The client's half of SASL: PLAIN and SCRAM over SHA-1, SHA-256 and SHA-512 (RFC 4616, RFC 5802, RFC 7677).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 
 /// A mechanism this client can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Mechanism {
     ScramSha1,
     /// RFC 7677.
     ScramSha256,
+    /// The same over SHA-512.
+    ScramSha512,
 }
 
 impl Mechanism {
@@ -24,6 +26,7 @@ impl Mechanism {
             Mechanism::Plain => "PLAIN",
             Mechanism::ScramSha1 => "SCRAM-SHA-1",
             Mechanism::ScramSha256 => "SCRAM-SHA-256",
+            Mechanism::ScramSha512 => "SCRAM-SHA-512",
         }
     }
 
@@ -33,6 +36,7 @@ impl Mechanism {
             Mechanism::Plain,
             Mechanism::ScramSha1,
             Mechanism::ScramSha256,
+            Mechanism::ScramSha512,
         ]
         .into_iter()
         .find(|mechanism| mechanism.name() == name)
@@ -111,6 +115,7 @@ impl Scram {
         let signed = format!("{},{text},{without_proof}", self.first_bare);
         let (proof, expected) = match self.mechanism {
             Mechanism::ScramSha256 => prove_sha256(&self.password, &salt, rounds, &signed),
+            Mechanism::ScramSha512 => prove_sha512(&self.password, &salt, rounds, &signed),
             _ => prove_sha1(&self.password, &salt, rounds, &signed),
         };
         self.expected = expected;
@@ -161,6 +166,7 @@ macro_rules! prove {
 
 prove!(prove_sha1, Sha1, 20);
 prove!(prove_sha256, Sha256, 32);
+prove!(prove_sha512, Sha512, 64);
 
 #[cfg(test)]
 mod tests {

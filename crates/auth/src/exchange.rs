@@ -5,8 +5,8 @@ use xmpp::BareJid;
 use zeroize::Zeroizing;
 
 use crate::Auth;
+use crate::credentials::Known;
 use crate::hash::Hash;
-use crate::keys::Keys;
 use crate::password::Password;
 use crate::scram::{self, ClientFinal, ClientFirst, Plain};
 use xmpp::{SaslCondition, SaslFailure};
@@ -49,14 +49,6 @@ struct Proof {
     nonce: String,
     client_first_bare: String,
     server_first: String,
-}
-
-/// The keys to measure a client by.
-struct Known {
-    keys: Keys,
-    /// Whether they are an account's, and not made up for one that does not exist.
-    exists: bool,
-    disabled: bool,
 }
 
 impl Exchange {
@@ -115,18 +107,16 @@ impl Exchange {
             return Err(SaslCondition::NotAuthorized.into());
         };
         let known = self.look_up(&plain.authcid, account.as_ref(), None).await?;
-        let (hash, salt, iterations) = (
-            known.keys.hash,
-            known.keys.salt.clone(),
-            known.keys.iterations,
-        );
-        let given = self
+        let right = self
             .auth
-            .derive(move || Keys::derive(hash, &prepared, salt, iterations))
+            .is_password_of(&known, prepared.clone())
             .await
             .map_err(|error| cannot_tell(&error))?;
-        let right = known.keys.same_as(&given);
-        succeed(right, &known, account, None)
+        let step = succeed(right, &known, account.clone(), None)?;
+        if let Some(account) = &account {
+            self.auth.upgrade(account, &known, prepared).await;
+        }
+        Ok(step)
     }
 
     /// RFC 5802 §5: the client's first message, and ours.
@@ -155,43 +145,15 @@ impl Exchange {
         Ok(Step::Challenge(challenge))
     }
 
-    /// The keys of an account for this hash, or the best it has; made up ones if it has none.
     async fn look_up(
         &self,
         username: &str,
         account: Option<&BareJid>,
         hash: Option<Hash>,
     ) -> Result<Known, SaslFailure> {
-        let stored = match account {
-            Some(account) => self.auth.keys_of(account, hash).await,
-            None => Ok(None),
-        };
-        let found = stored.map_err(|error| cannot_tell(&error))?;
-        // Looked up in either case, so that it takes as long.
-        let secret = self
-            .auth
-            .decoy_secret()
-            .await
-            .map_err(|error| cannot_tell(&error))?;
-        if let Some((keys, disabled)) = found {
-            return Ok(Known {
-                keys,
-                exists: true,
-                disabled,
-            });
-        }
-        // One account has one fake salt, however its name is written.
         let name = account.map_or_else(|| format!("{username}@{}", self.host), ToString::to_string);
-        Ok(Known {
-            keys: Keys::decoy(
-                hash.unwrap_or(Hash::ALL[0]),
-                secret.expose(),
-                &name,
-                self.auth.iterations(),
-            ),
-            exists: false,
-            disabled: false,
-        })
+        let known = self.auth.known(&name, account, hash).await;
+        known.map_err(|error| cannot_tell(&error))
     }
 }
 
@@ -221,11 +183,11 @@ fn succeed(
     account: Option<BareJid>,
     data: Option<Vec<u8>>,
 ) -> Result<Step, SaslFailure> {
-    match account {
-        Some(_) if right && known.exists && known.disabled => {
+    match (account, &known.owner) {
+        (Some(_), Some(owner)) if right && owner.disabled => {
             Err(SaslCondition::AccountDisabled.into())
         }
-        Some(account) if right && known.exists => Ok(Step::Success { account, data }),
+        (Some(account), Some(_)) if right => Ok(Step::Success { account, data }),
         _ => Err(SaslCondition::NotAuthorized.into()),
     }
 }

@@ -2,14 +2,15 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 use zeroize::Zeroizing;
 
-/// A hash function of SCRAM (RFC 5802 §4, RFC 7677).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A hash function of SCRAM (RFC 5802 §4, RFC 7677; SHA-512 by its registration, as every peer has it).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Hash {
     Sha1,
     Sha256,
+    Sha512,
 }
 
 /// Bytes that are wiped.
@@ -17,13 +18,14 @@ pub(crate) type Bytes = Zeroizing<Vec<u8>>;
 
 impl Hash {
     /// All of them, the best first.
-    pub(crate) const ALL: [Hash; 2] = [Hash::Sha256, Hash::Sha1];
+    pub(crate) const ALL: [Hash; 3] = [Hash::Sha512, Hash::Sha256, Hash::Sha1];
 
     /// The mechanism, and the kind of its stored credential.
     pub(crate) fn mechanism(self) -> &'static str {
         match self {
             Hash::Sha1 => "SCRAM-SHA-1",
             Hash::Sha256 => "SCRAM-SHA-256",
+            Hash::Sha512 => "SCRAM-SHA-512",
         }
     }
 
@@ -32,6 +34,7 @@ impl Hash {
         match self {
             Hash::Sha1 => 20,
             Hash::Sha256 => 32,
+            Hash::Sha512 => 64,
         }
     }
 
@@ -40,6 +43,7 @@ impl Hash {
         Zeroizing::new(match self {
             Hash::Sha1 => Sha1::digest(data).to_vec(),
             Hash::Sha256 => Sha256::digest(data).to_vec(),
+            Hash::Sha512 => Sha512::digest(data).to_vec(),
         })
     }
 
@@ -48,6 +52,7 @@ impl Hash {
         Zeroizing::new(match self {
             Hash::Sha1 => mac::<Hmac<Sha1>>(key, data),
             Hash::Sha256 => mac::<Hmac<Sha256>>(key, data),
+            Hash::Sha512 => mac::<Hmac<Sha512>>(key, data),
         })
     }
 
@@ -57,6 +62,7 @@ impl Hash {
         match self {
             Hash::Sha1 => pbkdf2::pbkdf2_hmac::<Sha1>(password, salt, iterations, &mut salted),
             Hash::Sha256 => pbkdf2::pbkdf2_hmac::<Sha256>(password, salt, iterations, &mut salted),
+            Hash::Sha512 => pbkdf2::pbkdf2_hmac::<Sha512>(password, salt, iterations, &mut salted),
         }
         salted
     }

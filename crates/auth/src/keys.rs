@@ -38,7 +38,7 @@ impl Keys {
     pub(crate) fn decoy(hash: Hash, secret: &[u8], account: &str, iterations: u32) -> Keys {
         let from = |purpose: &str| {
             let seed = format!("{purpose}\0{}\0{account}", hash.mechanism());
-            Hash::Sha256.hmac(secret, seed.as_bytes())
+            Hash::Sha512.hmac(secret, seed.as_bytes())
         };
         Keys {
             hash,

@@ -1,9 +1,10 @@
 //! Who is who: SASL on the server's side, and the credentials behind it.
 //!
-//! SCRAM-SHA-256 and SCRAM-SHA-1 (RFC 5802, RFC 7677) and PLAIN (RFC 4616) against stored SCRAM keys; a password
-//! itself is never stored. An authentication has three outcomes: yes, no, and *cannot tell now*. An unknown
-//! account and a wrong password look alike, in words and in work.
+//! SCRAM over SHA-512, SHA-256 and SHA-1 (RFC 5802, RFC 7677) and PLAIN (RFC 4616) against stored SCRAM keys; a
+//! password itself is never stored. An authentication has three outcomes: yes, no, and *cannot tell now*. An
+//! unknown account and a wrong password look alike, in words and in work.
 
+mod credentials;
 mod encoding;
 mod exchange;
 mod hash;
@@ -15,13 +16,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use otp::{Clock, System};
-use storage::{Account, Secret, Storage, StorageError};
+use storage::{Secret, Storage, StorageError};
 use tokio::sync::{OnceCell, Semaphore};
 use xmpp::{BareJid, Condition, StanzaError};
 
+use credentials::Withheld;
 use hash::Hash;
-use keys::{Keys, SALT_BYTES};
-use password::Prepared;
 
 pub use encoding::{decode_initial, decode_response, encode_challenge, encode_success};
 pub use exchange::{Exchange, Step};
@@ -29,9 +29,6 @@ pub use password::Password;
 pub use xmpp::{SaslCondition, SaslFailure};
 
 const PLAIN: &str = "PLAIN";
-
-/// The name the secret behind made-up salts is stored under.
-const DECOY_SECRET: &str = "auth/decoy";
 
 const NONCE_BYTES: usize = 18;
 
@@ -96,6 +93,7 @@ struct Inner {
     options: AuthOptions,
     hashing: Arc<Semaphore>,
     decoy: OnceCell<Secret>,
+    withheld: Withheld,
 }
 
 impl Auth {
@@ -107,15 +105,15 @@ impl Auth {
             hashing: Arc::new(Semaphore::new(options.hashing.max(1))),
             options,
             decoy: OnceCell::new(),
+            withheld: Withheld::default(),
         }))
     }
 
-    /// The mechanisms to offer, the best first (RFC 6120 §6.3.3). PLAIN only if the stream is encrypted, or
-    /// `plain_without_tls` permits it without.
-    pub fn mechanisms(&self, tls: bool, plain_without_tls: bool) -> Vec<&'static str> {
+    /// The mechanisms to offer at `host`, the best first (RFC 6120 §6.3.3). PLAIN only if the stream is
+    /// encrypted, or `plain_without_tls` permits it without; a hash only if all accounts there have keys for it.
+    pub fn mechanisms(&self, host: &str, tls: bool, plain_without_tls: bool) -> Vec<&'static str> {
         let plain = (tls || plain_without_tls).then_some(PLAIN);
-        Hash::ALL
-            .into_iter()
+        self.hashes(host)
             .map(Hash::mechanism)
             .chain(plain)
             .collect()
@@ -178,17 +176,12 @@ impl Auth {
             return Err(RegisterError::NoAccount);
         }
         let credentials = self.credentials_of(prepared).await?;
-        if self
-            .0
-            .storage
-            .accounts
-            .set_credentials(account, credentials)
-            .await?
-        {
-            Ok(())
-        } else {
-            Err(RegisterError::NoAccount)
+        let accounts = &self.0.storage.accounts;
+        if !accounts.set_credentials(account, credentials).await? {
+            return Err(RegisterError::NoAccount);
         }
+        self.survey_again(account).await;
+        Ok(())
     }
 
     /// Tells whether there is such an account.
@@ -201,11 +194,13 @@ impl Auth {
         let removed = self.0.storage.accounts.remove(account).await?;
         if removed {
             tracing::info!(target: "natter::auth", %account, "account removed");
+            self.survey_again(account).await;
         }
         Ok(removed)
     }
 
-    /// Tells whether this is the account's password; `false` also if there is no such account.
+    /// Tells whether this is the account's password; `false`, and after as long, also if there is no such
+    /// account. Credentials that the account lacks are made from a right password.
     pub async fn check_password(
         &self,
         account: &BareJid,
@@ -214,106 +209,23 @@ impl Auth {
         let Ok(prepared) = password.prepare() else {
             return Ok(false);
         };
-        let Some((keys, _)) = self.keys_of(account, None).await? else {
-            return Ok(false);
-        };
-        let (hash, salt, iterations) = (keys.hash, keys.salt.clone(), keys.iterations);
-        let given = self
-            .derive(move || Keys::derive(hash, &prepared, salt, iterations))
+        let known = self
+            .known(&account.to_string(), Some(account), None)
             .await?;
-        Ok(keys.same_as(&given))
+        let right = self.is_password_of(&known, prepared.clone()).await?;
+        if right {
+            self.upgrade(account, &known, prepared).await;
+        }
+        Ok(right)
     }
 
     pub(crate) fn iterations(&self) -> u32 {
         self.0.options.iterations.max(1)
     }
 
-    /// The account's keys for this hash, or the best it has, and whether it is disabled.
-    pub(crate) async fn keys_of(
-        &self,
-        account: &BareJid,
-        hash: Option<Hash>,
-    ) -> Result<Option<(Keys, bool)>, StorageError> {
-        let Some(found) = self.0.storage.accounts.credentials(account).await? else {
-            return Ok(None);
-        };
-        match hash {
-            Some(hash) => read_keys(account, &found, hash),
-            None => Hash::ALL
-                .into_iter()
-                .find_map(|hash| read_keys(account, &found, hash).transpose())
-                .transpose(),
-        }
-    }
-
-    /// What made-up salts come from: the same for as long as the store lives.
-    pub(crate) async fn decoy_secret(&self) -> Result<&Secret, StorageError> {
-        let make = || self.0.storage.secrets.get_or_create(DECOY_SECRET);
-        self.0.decoy.get_or_try_init(make).await
-    }
-
     /// The server's part of a nonce.
     pub(crate) fn nonce(&self) -> Result<String, StorageError> {
         random(NONCE_BYTES).map(|bytes| encoding::encode(&bytes))
-    }
-
-    /// Does what takes milliseconds away from the async threads, a few at a time.
-    pub(crate) async fn derive<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, StorageError> {
-        const WHAT: &str = "hash a password";
-        let turn = Arc::clone(&self.0.hashing).acquire_owned();
-        let turn = self
-            .0
-            .clock
-            .timeout(self.0.options.hash_within, turn)
-            .await
-            .map_err(|_| StorageError::Busy { what: WHAT })?
-            .map_err(|_| StorageError::Closed { what: WHAT })?;
-        let work = move || {
-            // Held until the work is done, also if nobody waits for it any more.
-            let _turn = turn;
-            work()
-        };
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|_| StorageError::Interrupted { what: WHAT })
-    }
-
-    /// The credentials of a password, one for each hash.
-    async fn credentials_of(
-        &self,
-        password: Prepared,
-    ) -> Result<Vec<storage::Credential>, StorageError> {
-        let salts = [random(SALT_BYTES)?, random(SALT_BYTES)?];
-        let iterations = self.iterations();
-        self.derive(move || {
-            Hash::ALL
-                .into_iter()
-                .zip(salts)
-                .map(|(hash, salt)| Keys::derive(hash, &password, salt, iterations).to_credential())
-                .collect()
-        })
-        .await
-    }
-}
-
-/// The keys of an account for one hash.
-fn read_keys(
-    account: &BareJid,
-    found: &Account,
-    hash: Hash,
-) -> Result<Option<(Keys, bool)>, StorageError> {
-    let Some(credential) = found.credential(hash.mechanism()) else {
-        return Ok(None);
-    };
-    match Keys::from_credential(hash, credential) {
-        Some(keys) => Ok(Some((keys, found.disabled))),
-        None => Err(StorageError::Corrupt {
-            what: format!("read the credentials of {account}"),
-            detail: format!("the {} credential cannot be read", hash.mechanism()),
-        }),
     }
 }
 

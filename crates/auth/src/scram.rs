@@ -315,6 +315,22 @@ mod tests {
         );
     }
 
+    /// No RFC prints an exchange over SHA-512: the one of RFC 7677, calculated by Python's hashlib.
+    #[test]
+    fn sha_512() {
+        plays(
+            Hash::Sha512,
+            "n,,n=user,r=rOprNGfwEbeRWgbNEkqO",
+            "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0",
+            "W22ZaJ0SNY7soEsUEjb6gQ==",
+            "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=gMGXRcevScNtxZ6/8lQYpGtnsNAc3mGcmNomv+xnoOMw+3R2xNJdMNnzMlTN8PPC6wdp6dybEmDYXYTxwnYPJQ==",
+            [
+                "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
+                "v=ZQnYEgWQMFmmsM8aQMF0nDDCy/AgCzkwk8CmMZYcMg0vSVlKDanekLtifDSeVGT4+5ZxXnJq199RVG2rR7N7Zw==",
+            ],
+        );
+    }
+
     #[test]
     fn names_are_unescaped() {
         let first = ClientFirst::parse(b"y,a=me=3Dx,n=a=2Cb=3Dc,r=n0nce,x=later").unwrap();

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use stage::{Client, HOST, Stage, alice, jid, stage};
 use storage::Storage;
 
-const SCRAM: [&str; 2] = ["SCRAM-SHA-256", "SCRAM-SHA-1"];
+const SCRAM: [&str; 3] = ["SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1"];
 
 fn condition(step: &Step) -> Option<SaslCondition> {
     match step {
@@ -34,15 +34,10 @@ fn scram_success() -> impl Fn(&Step) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn mechanisms_are_offered_best_first_and_plain_only_where_allowed() {
     let stage = stage().await;
-    assert_eq!(
-        stage.auth.mechanisms(true, false),
-        ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"]
-    );
-    assert_eq!(stage.auth.mechanisms(false, false), SCRAM);
-    assert_eq!(
-        stage.auth.mechanisms(false, true),
-        ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"]
-    );
+    let with_plain = ["SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"];
+    assert_eq!(stage.auth.mechanisms(HOST, true, false), with_plain);
+    assert_eq!(stage.auth.mechanisms(HOST, false, false), SCRAM);
+    assert_eq!(stage.auth.mechanisms(HOST, false, true), with_plain);
     let refused = |mechanism, tls| {
         stage
             .auth
@@ -54,7 +49,14 @@ async fn mechanisms_are_offered_best_first_and_plain_only_where_allowed() {
         refused("PLAIN", false),
         Some(SaslCondition::EncryptionRequired)
     );
-    for unknown in ["", "plain", "SCRAM-SHA-256-PLUS", "ANONYMOUS", "EXTERNAL"] {
+    for unknown in [
+        "",
+        "plain",
+        "SCRAM-SHA-256-PLUS",
+        "SCRAM-SHA-384",
+        "ANONYMOUS",
+        "EXTERNAL",
+    ] {
         assert_eq!(
             refused(unknown, true),
             Some(SaslCondition::InvalidMechanism),
@@ -423,6 +425,100 @@ async fn a_store_that_is_silent_is_given_up_after_its_deadline() {
     assert_eq!(condition(&step), Some(SaslCondition::TemporaryAuthFailure));
 }
 
+/// Leaves an account with the credentials of one kind alone, as an import from elsewhere does.
+async fn keep_only(stage: &Stage, account: &xmpp::BareJid, kind: &str) {
+    let found = stage.storage.accounts.credentials(account).await;
+    let mut credentials = found.unwrap().unwrap().credentials;
+    credentials.retain(|credential| credential.kind == kind);
+    assert_eq!(credentials.len(), 1, "{kind}");
+    let accounts = &stage.storage.accounts;
+    assert_eq!(
+        accounts.set_credentials(account, credentials).await,
+        Ok(true)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_seen_makes_the_missing_credentials() {
+    let stage = stage().await;
+    let kinds = async || {
+        let found = stage.storage.accounts.credentials(&alice()).await;
+        let found = found.unwrap().unwrap().credentials;
+        found.iter().map(|c| c.kind.clone()).collect::<Vec<_>>()
+    };
+    keep_only(&stage, &alice(), "SCRAM-SHA-1").await;
+    let step = plain(&stage, "\0alice\0pen").await;
+    assert_eq!(condition(&step), Some(SaslCondition::NotAuthorized));
+    assert_eq!(kinds().await, ["SCRAM-SHA-1"], "not from a wrong password");
+    let step = plain(&stage, "\0alice\0pencil").await;
+    assert!(matches!(step, Step::Success { .. }), "{step:?}");
+    assert_eq!(
+        kinds().await,
+        ["SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+    );
+    for mechanism in SCRAM {
+        let step = Client::new(mechanism, "alice", "pencil").run(&stage).await;
+        assert!(scram_success()(&step), "{mechanism}: {step:?}");
+    }
+    keep_only(&stage, &alice(), "SCRAM-SHA-256").await;
+    assert_eq!(
+        stage.auth.check_password(&alice(), &"pencil".into()).await,
+        Ok(true)
+    );
+    assert_eq!(kinds().await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_with_too_few_iterations_are_made_anew() {
+    let stage = stage().await;
+    let options = AuthOptions {
+        iterations: 5000,
+        ..AuthOptions::default()
+    };
+    let stronger = Auth::new(stage.storage.clone(), &stage.system, options);
+    let mut exchange = stronger.start(HOST, "PLAIN", true).unwrap();
+    let step = exchange.step(b"\0alice\0pencil").await;
+    assert!(matches!(step, Step::Success { .. }), "{step:?}");
+    let found = stage.storage.accounts.credentials(&alice()).await;
+    for credential in &found.unwrap().unwrap().credentials {
+        assert!(
+            credential.parameters.starts_with(b"i=5000,"),
+            "{}",
+            credential.kind
+        );
+    }
+    let step = Client::new("SCRAM-SHA-1", "alice", "pencil")
+        .run(&stage)
+        .await;
+    assert!(scram_success()(&step), "{step:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mechanism_that_an_account_has_no_keys_for_is_not_offered() {
+    let stage = stage().await;
+    let bob = jid("bob@a.example");
+    stage.auth.register(&bob, "secret".into()).await.unwrap();
+    keep_only(&stage, &bob, "SCRAM-SHA-1").await;
+    stage.auth.survey(HOST).await.unwrap();
+    let offered = |host| stage.auth.mechanisms(host, true, false);
+    assert_eq!(offered(HOST), ["SCRAM-SHA-1", "PLAIN"]);
+    assert_eq!(offered("b.example").len(), 4, "a host of its own");
+    assert!(matches!(
+        plain(&stage, "\0bob\0secret").await,
+        Step::Success { .. }
+    ));
+    assert_eq!(offered(HOST).len(), 4, "the last one has them now");
+    // One that came unseen is noticed at its first login, which looks as with a wrong password.
+    keep_only(&stage, &bob, "SCRAM-SHA-256").await;
+    let step = Client::new("SCRAM-SHA-512", "bob", "secret")
+        .run(&stage)
+        .await;
+    assert_eq!(condition(&step), Some(SaslCondition::NotAuthorized));
+    assert_eq!(offered(HOST), ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"]);
+    stage.auth.set_password(&bob, "other".into()).await.unwrap();
+    assert_eq!(offered(HOST).len(), 4);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn accounts_are_made_changed_and_removed() {
     let stage = stage().await;
@@ -518,7 +614,7 @@ async fn only_keys_are_stored() {
         .iter()
         .map(|credential| credential.kind.as_str())
         .collect();
-    assert_eq!(kinds, ["SCRAM-SHA-1", "SCRAM-SHA-256"]);
+    assert_eq!(kinds, ["SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512"]);
     for credential in &account.credentials {
         let text = String::from_utf8(credential.parameters.clone()).unwrap();
         assert!(text.starts_with("i=4096,s="), "{}", credential.kind);
@@ -575,8 +671,8 @@ fn nonsense_is_answered_with_a_failure() {
         failure_persistence: None,
         ..ProptestConfig::with_cases(128)
     };
-    proptest!(config, |(messages in proptest::collection::vec(message(), 1..4), proper_start: bool, which in 0..3_usize)| {
-        let mechanism = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-1"][which];
+    proptest!(config, |(messages in proptest::collection::vec(message(), 1..4), proper_start: bool, which in 0..4_usize)| {
+        let mechanism = ["PLAIN", "SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1"][which];
         let ends = runtime.block_on(async {
             let mut exchange = stage.auth.start(HOST, mechanism, true).unwrap();
             if proper_start && mechanism != "PLAIN" {

@@ -33,8 +33,9 @@ pub struct AccountLogin {
 }
 
 impl Authenticator for AccountLogin {
-    fn mechanisms(&self, _host: &str, tls: Option<&TlsInfo>) -> Vec<&'static str> {
-        self.auth.mechanisms(tls.is_some(), self.plain_without_tls)
+    fn mechanisms(&self, host: &str, tls: Option<&TlsInfo>) -> Vec<&'static str> {
+        self.auth
+            .mechanisms(host, tls.is_some(), self.plain_without_tls)
     }
 
     fn start(

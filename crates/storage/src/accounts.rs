@@ -116,6 +116,18 @@ pub trait Accounts: Send + Sync {
         credentials: Vec<Credential>,
     ) -> Answer<'a, bool>;
 
+    /// Replaces all credentials of an account that still has `seen` among them; `false` if it has not,
+    /// because its password was changed or it was removed meanwhile.
+    fn upgrade_credentials<'a>(
+        &'a self,
+        account: &'a BareJid,
+        seen: Credential,
+        credentials: Vec<Credential>,
+    ) -> Answer<'a, bool>;
+
+    /// Tells whether an account of the host has credentials, and none of this kind.
+    fn any_lacks<'a>(&'a self, host: &'a str, kind: &'a str) -> Answer<'a, bool>;
+
     /// The role of an account.
     fn role<'a>(&'a self, account: &'a BareJid) -> Answer<'a, Option<Role>>;
 

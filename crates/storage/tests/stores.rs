@@ -55,6 +55,17 @@ async fn an_account_is_made_read_and_removed() {
     let account = accounts.credentials(&alice()).await.unwrap().unwrap();
     assert_eq!((account.role, account.disabled), (Role::HostAdmin, true));
     assert_eq!(account.credentials.len(), 1);
+    let upgrade = async |seen: &str| {
+        let new = vec![credential("three"), credential("four")];
+        accounts
+            .upgrade_credentials(&alice(), credential(seen), new)
+            .await
+    };
+    assert_eq!(accounts.any_lacks("a.example", "four").await, Ok(true));
+    assert_eq!(upgrade("one").await, Ok(false), "it was changed meanwhile");
+    assert_eq!(upgrade("three").await, Ok(true));
+    assert_eq!(accounts.any_lacks("a.example", "four").await, Ok(false));
+    assert_eq!(accounts.any_lacks("b.example", "four").await, Ok(false));
     assert_eq!(accounts.role(&alice()).await, Ok(Some(Role::HostAdmin)));
 
     stage.hand.advance(Duration::from_secs(60)).await;

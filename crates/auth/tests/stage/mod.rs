@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use otp::{Clock, ClockHand, SupPid, Supervisor, System};
 use sha1::Sha1;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 use storage::Storage;
 use tempfile::TempDir;
 use xmpp::BareJid;
@@ -76,22 +76,23 @@ impl Client {
     }
 
     fn hmac(&self, key: &[u8], data: &[u8]) -> Vec<u8> {
-        if self.mechanism == "SCRAM-SHA-1" {
-            let mut mac = Hmac::<Sha1>::new_from_slice(key).unwrap();
+        fn sign<M: Mac + KeyInit>(key: &[u8], data: &[u8]) -> Vec<u8> {
+            let mut mac = <M as KeyInit>::new_from_slice(key).unwrap();
             mac.update(data);
             mac.finalize().into_bytes().to_vec()
-        } else {
-            let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
-            mac.update(data);
-            mac.finalize().into_bytes().to_vec()
+        }
+        match self.mechanism {
+            "SCRAM-SHA-1" => sign::<Hmac<Sha1>>(key, data),
+            "SCRAM-SHA-256" => sign::<Hmac<Sha256>>(key, data),
+            _ => sign::<Hmac<Sha512>>(key, data),
         }
     }
 
     fn digest(&self, data: &[u8]) -> Vec<u8> {
-        if self.mechanism == "SCRAM-SHA-1" {
-            Sha1::digest(data).to_vec()
-        } else {
-            Sha256::digest(data).to_vec()
+        match self.mechanism {
+            "SCRAM-SHA-1" => Sha1::digest(data).to_vec(),
+            "SCRAM-SHA-256" => Sha256::digest(data).to_vec(),
+            _ => Sha512::digest(data).to_vec(),
         }
     }
 

@@ -156,6 +156,47 @@ impl Accounts for SqliteAccounts {
         })
     }
 
+    fn upgrade_credentials<'a>(
+        &'a self,
+        account: &'a BareJid,
+        seen: Credential,
+        credentials: Vec<Credential>,
+    ) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let account = account.clone();
+            let bytes = size_of(&credentials);
+            self.0
+                .write("upgrade credentials", bytes, move |connection| {
+                    let found = read(connection, &account)?;
+                    if !found.is_some_and(|found| found.credentials.contains(&seen)) {
+                        return Ok(false);
+                    }
+                    put_credentials(connection, &account, &credentials)?;
+                    Ok(true)
+                })
+                .await
+        })
+    }
+
+    fn any_lacks<'a>(&'a self, host: &'a str, kind: &'a str) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let (host, kind) = (host.to_owned(), kind.to_owned());
+            self.0
+                .read("look for missing credentials", move |connection| {
+                    let lacks = connection
+                        .prepare_cached(
+                            "SELECT 1 FROM credential c WHERE c.host = ?1 AND NOT EXISTS (
+                                 SELECT 1 FROM credential k
+                                 WHERE k.host = c.host AND k.local = c.local AND k.kind = ?2)
+                             LIMIT 1",
+                        )?
+                        .exists(params![host, kind])?;
+                    Ok(lacks)
+                })
+                .await
+        })
+    }
+
     fn role<'a>(&'a self, account: &'a BareJid) -> Answer<'a, Option<Role>> {
         Box::pin(async move {
             let account = account.clone();
