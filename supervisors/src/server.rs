@@ -149,6 +149,7 @@ impl Server {
         let listening = listen(&loaded)?;
 
         let router = Router::new(&system);
+        router.count_from(storage.next_place().unsigned_abs());
         let auth = Auth::new(storage.clone(), &system, AuthOptions::default());
         let sessions = Sessions::new(&system, router.clone(), auth.clone());
         let commands = Commands::new(clock);

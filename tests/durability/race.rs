@@ -1,14 +1,13 @@
-//! The offline race: one sender, and a recipient who comes and goes at random. Each message arrives exactly once, live
-//! or out of the offline queue.
+//! The offline race: one sender, and a recipient who comes and goes at random. Each message arrives exactly once
+//! and in order, live or out of the offline queue.
 //!
 //! The recipient leaves by closing its stream, and reads all that comes until the server has closed too. What is
 //! lost in a socket that nobody reads any more is no part of this.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tests::client::{Client, Heard, Login, password_of};
-use tests::dom::{CLIENT_NS, Element};
+use tests::dom::{CLIENT_NS, Element, STREAM_NS};
 use tests::house::House;
 use tests::stage::Server;
 use tests::wire::Broken;
@@ -27,7 +26,6 @@ struct Recipient {
     house: Arc<House>,
     dice: u64,
     heard: u64,
-    numbers: BTreeSet<u64>,
     logins: u64,
     hushes: u64,
 }
@@ -47,7 +45,6 @@ pub async fn offline() -> Result<(), String> {
         house: Arc::clone(&house),
         dice: seed,
         heard: 0,
-        numbers: BTreeSet::new(),
         logins: 0,
         hushes: 0,
     };
@@ -122,7 +119,7 @@ impl Recipient {
         while self.heard < enough {
             match client.hear().await.map_err(|broken| broken.to_string())? {
                 Heard::Element(element) => self.take(&element)?,
-                Heard::Over { .. } => return Err("the stream is over".to_owned()),
+                over @ Heard::Over { .. } => return Err(format!("the stream is over: {over:?}")),
             }
         }
         Ok(())
@@ -136,16 +133,19 @@ impl Recipient {
     }
 
     fn take(&mut self, element: &Element) -> Result<(), String> {
+        if element.is(STREAM_NS, "error") {
+            return Err(format!("after {} messages: {element}", self.heard));
+        }
         if !element.is(CLIENT_NS, "message") {
             return Ok(());
         }
         let number = element.attr("id").and_then(|id| id.parse::<u64>().ok());
-        let number = number.ok_or_else(|| format!("not one of ours: {element}"))?;
-        if !self.numbers.insert(number) {
-            return Err(format!("{number} came twice: {element}"));
-        }
         self.heard += 1;
-        Ok(())
+        if number == Some(self.heard) {
+            Ok(())
+        } else {
+            Err(format!("not number {}: {element}", self.heard))
+        }
     }
 
     /// A random number below `sides` (xorshift; its seed is told when the test fails).

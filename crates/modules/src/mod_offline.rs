@@ -135,6 +135,7 @@ async fn store(host: &Host, message: &OfflineMessage, opts: &OfflineOpts) -> Kep
         expires: opts
             .expire_after
             .and_then(|after| received.checked_add(after)),
+        place: i64::try_from(message.meta.trace).ok(),
     };
     match host
         .storage
@@ -298,6 +299,7 @@ mod tests {
                 stanza: String::new(),
                 received: UNIX_EPOCH,
                 expires: None,
+                place: None,
             },
         };
         let theirs = "<delay xmlns='urn:xmpp:delay' from='other' stamp='2002-09-10T23:08:25Z'/>";

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ahash::AHashMap;
 use parking_lot::RwLock;
+use tokio::sync::Notify;
 
 use crate::cell::{AnyCell, CellOf};
 use crate::exit::{CallError, NoProc, ProcessId};
@@ -56,12 +57,19 @@ pub struct NameTaken {
 
 /// The names of one server's processes. Reading takes no message and waits for nobody.
 #[derive(Clone, Default)]
-pub struct Registry(Arc<RwLock<AHashMap<Name, Arc<dyn AnyCell>>>>);
+pub struct Registry(Arc<Names>);
+
+#[derive(Default)]
+struct Names {
+    owners: RwLock<AHashMap<Name, Arc<dyn AnyCell>>>,
+    /// Told when a name is given.
+    given: Notify,
+}
 
 impl Registry {
     /// Finds the process of that name, if it lives and fills the behaviour `S`.
     pub fn whereis<S: GenServer>(&self, name: &Name) -> Option<Pid<S>> {
-        let cell = self.0.read().get(name)?.clone();
+        let cell = self.0.owners.read().get(name)?.clone();
         if cell.head().kind != S::KIND {
             return None;
         }
@@ -70,7 +78,7 @@ impl Registry {
 
     /// Finds the process of that name, whatever it is.
     pub fn whereis_any(&self, name: &Name) -> Option<AnyPid> {
-        self.0.read().get(name).cloned().map(AnyPid)
+        self.0.owners.read().get(name).cloned().map(AnyPid)
     }
 
     /// Finds the supervisor of that name.
@@ -89,7 +97,7 @@ impl Registry {
 
     /// Frees `name`; tells whether anybody had it.
     pub fn unregister(&self, name: &Name) -> bool {
-        let Some(cell) = self.0.write().remove(name) else {
+        let Some(cell) = self.0.owners.write().remove(name) else {
             return false;
         };
         cell.head().remove_name(name);
@@ -109,6 +117,7 @@ impl Registry {
     pub fn names(&self) -> Vec<(Name, AnyPid)> {
         let mut names: Vec<_> = self
             .0
+            .owners
             .read()
             .iter()
             .map(|(name, cell)| (name.clone(), AnyPid(cell.clone())))
@@ -118,7 +127,7 @@ impl Registry {
     }
 
     pub(crate) fn put(&self, name: &Name, cell: Arc<dyn AnyCell>) -> Result<(), NameTaken> {
-        let mut names = self.0.write();
+        let mut names = self.0.owners.write();
         if let Some(owner) = names.get(name) {
             return Err(NameTaken {
                 name: name.clone(),
@@ -134,11 +143,13 @@ impl Registry {
             });
         }
         names.insert(name.clone(), cell);
+        drop(names);
+        self.0.given.notify_waiters();
         Ok(())
     }
 
     pub(crate) fn free(&self, name: &Name, owner: ProcessId) {
-        let mut names = self.0.write();
+        let mut names = self.0.owners.write();
         if names.get(name).is_some_and(|cell| cell.head().id == owner) {
             names.remove(name);
         }
@@ -181,6 +192,17 @@ impl<S: GenServer> Named<S> {
     /// Who has the name now.
     pub fn pid(&self) -> Option<Pid<S>> {
         self.registry.whereis(&self.name)
+    }
+
+    /// Waits until somebody has the name, such as while its process is restarted. Set a deadline.
+    pub async fn up(&self) -> Pid<S> {
+        loop {
+            let given = self.registry.0.given.notified();
+            match self.pid() {
+                Some(pid) if pid.is_alive() => return pid,
+                _ => given.await,
+            }
+        }
     }
 
     /// Asks whoever has the name now; see [`Pid::call`].

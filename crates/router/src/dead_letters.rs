@@ -4,11 +4,12 @@
 //! process had not sent on when it fell is its successor's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use otp::{Ctx, ExitReason, Flow, GenServer, Init};
+use otp::{Ctx, ExitReason, Flow, From, GenServer, Init};
 use parking_lot::Mutex;
 
-use crate::{Accountant, Outcome, Packet, Parcel, Receipt, Router};
+use crate::{Accountant, Outcome, Packet, Parcel, Receipt, Router, Routing};
 
 /// Reads the dead-letter box of one server. Permanent, under the core supervisor.
 pub struct DeadLetters {
@@ -17,6 +18,12 @@ pub struct DeadLetters {
 
 /// What it is told: there are letters.
 pub struct Filled;
+
+/// What it is asked: to answer once the letters that lie in the box are sent on.
+pub struct Empty;
+
+/// How long the sending on of letters is waited for.
+const EMPTIED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The name it is registered by.
 #[must_use]
@@ -32,12 +39,26 @@ impl Router {
         otp::ChildSpec::worker::<DeadLetters>("dead_letters", move || router.clone())
             .registered(dead_letters_name())
     }
+
+    /// Waits until the dead letters that lie in the box by now are sent on; at most 10 s, and not at all while
+    /// nobody reads them.
+    pub async fn dead_letters_sent_on(&self) {
+        if let Err(error) = self.tables().reader.call(Empty, EMPTIED_WITHIN).await {
+            tracing::warn!(target: "natter::router", %error, "dead letters still wait");
+        }
+    }
+
+    /// Sends a parcel again whose taker fell, as [`Router::reroute`] does; should this be cut short, by the end
+    /// of the process or a panic, the parcel is a dead letter again.
+    pub fn resend(&self, letter: Parcel) -> Routing {
+        self.reroute(InHand::packet(letter))
+    }
 }
 
 impl GenServer for DeadLetters {
     const KIND: &'static str = "dead_letters";
     type Args = Router;
-    type Call = ();
+    type Call = Empty;
     type Reply = ();
     type Cast = Filled;
     type Info = ();
@@ -45,6 +66,12 @@ impl GenServer for DeadLetters {
     async fn init(router: Router, ctx: &mut Ctx<Self>) -> Init<Self> {
         wait_for_letters(&router, ctx);
         Init::Ok(DeadLetters { router })
+    }
+
+    async fn handle_call(&mut self, _: Empty, from: From<()>, _ctx: &mut Ctx<Self>) -> Flow {
+        self.empty().await;
+        from.reply(());
+        Flow::Go
     }
 
     async fn handle_cast(&mut self, _: Filled, ctx: &mut Ctx<Self>) -> Flow {
@@ -62,7 +89,7 @@ impl GenServer for DeadLetters {
 impl DeadLetters {
     async fn empty(&self) {
         while let Some(letter) = self.router.dead_letters().try_next() {
-            self.router.reroute(InHand::packet(letter)).await;
+            self.router.resend(letter).await;
         }
     }
 }

@@ -86,7 +86,7 @@ pub struct Meta {
     pub received: SystemTime,
     /// How it entered.
     pub origin: Origin,
-    /// A number that every trace line of this stanza bears.
+    /// A number that every trace line of this stanza bears: later stanzas of one sender have larger ones.
     pub trace: u64,
     /// Ids that archives gave it, by the archive's owner (XEP-0359).
     pub archive_ids: Vec<(BareJid, String)>,

@@ -231,8 +231,16 @@ impl Router {
     /// Empty tables of one server. Their owner is started by [`Router::child_spec`].
     #[must_use]
     pub fn new(system: &System) -> Router {
-        let owner = system.registry().named::<Owner>(owner_name());
-        Router(Arc::new(Tables::new(system.clock().clone(), owner)))
+        Router(Arc::new(Tables::new(
+            system.clock().clone(),
+            system.registry(),
+        )))
+    }
+
+    /// Numbers the stanzas that enter from now on with `first` and more: [`Meta::trace`] is also the order in
+    /// which stores keep messages, and grows from one run of the server to the next.
+    pub fn count_from(&self, first: u64) {
+        self.0.trace.fetch_max(first, Ordering::Relaxed);
     }
 
     /// The process that writes the tables.
@@ -379,13 +387,15 @@ impl Router {
         name: &str,
         change: Change,
     ) -> Result<(), InstallError> {
-        self.0
-            .owner
-            .call(
-                Call::Install(owner.clone(), name.into(), change),
-                CHANGE_WITHIN,
-            )
-            .await?
+        self.change(Call::Install(owner.clone(), name.into(), change))
+            .await
+    }
+
+    /// Has the router process change its tables; one that is restarted meanwhile is waited for.
+    async fn change(&self, call: Call) -> Result<(), InstallError> {
+        let owner = self.clock().timeout(CHANGE_WITHIN, self.0.owner.up()).await;
+        let owner = owner.map_err(|_| CallError::NoProc)?;
+        owner.call(call, CHANGE_WITHIN).await?
     }
 
     /// Takes back all that a process registered.
@@ -394,10 +404,7 @@ impl Router {
     ///
     /// Only when the router process does not answer.
     pub async fn remove(&self, owner: ProcessId) -> Result<(), InstallError> {
-        self.0
-            .owner
-            .call(Call::Remove(owner), CHANGE_WITHIN)
-            .await?
+        self.change(Call::Remove(owner)).await
     }
 
     /// Registers one route.
@@ -422,13 +429,8 @@ impl Router {
     ///
     /// Only when the router process does not answer.
     pub async fn set_default_route(&self, mode: Mode, owner: &AnyPid) -> Result<(), InstallError> {
-        self.0
-            .owner
-            .call(
-                Call::Default(RouteSpec::new("", None, mode), owner.clone()),
-                CHANGE_WITHIN,
-            )
-            .await?
+        self.change(Call::Default(RouteSpec::new("", None, mode), owner.clone()))
+            .await
     }
 
     /// Marks `domain` as a configured service's: while it is down, packets bounce with
@@ -438,10 +440,7 @@ impl Router {
     ///
     /// `DomainTaken` when it is reserved for somebody else.
     pub async fn reserve(&self, domain: &str, by: &str) -> Result<(), InstallError> {
-        self.0
-            .owner
-            .call(Call::Reserve(domain.into(), by.into()), CHANGE_WITHIN)
-            .await?
+        self.change(Call::Reserve(domain.into(), by.into())).await
     }
 
     /// Forgets the mark of [`Router::reserve`].
@@ -450,10 +449,7 @@ impl Router {
     ///
     /// Only when the router process does not answer.
     pub async fn release(&self, domain: &str) -> Result<(), InstallError> {
-        self.0
-            .owner
-            .call(Call::Release(domain.into()), CHANGE_WITHIN)
-            .await?
+        self.change(Call::Release(domain.into())).await
     }
 
     /// The record of a stanza that enters now.

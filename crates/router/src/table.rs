@@ -11,6 +11,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use otp::{AnyPid, Clock, Ctx, Flow, From, GenServer, Info, Init, Named, ProcessId};
 use parking_lot::Mutex;
 
+use crate::dead_letters::{DeadLetters, dead_letters_name};
 use crate::hooks::{HookSpec, HookTable};
 use crate::iq::{IqSpec, IqTable, Pending, To};
 use crate::route::{Mode, RouteEntry, RouteSpec};
@@ -51,12 +52,14 @@ pub(crate) struct Tables {
     pub(crate) dead: DeadLetterBox,
     pub(crate) trace: AtomicU64,
     pub(crate) owner: Named<Owner>,
+    /// Who sends dead letters on.
+    pub(crate) reader: Named<DeadLetters>,
     /// Every process that owns an entry. Written by `Owner` alone; read again when it restarts.
     owners: Mutex<HashMap<ProcessId, AnyPid>>,
 }
 
 impl Tables {
-    pub(crate) fn new(clock: Clock, owner: Named<Owner>) -> Tables {
+    pub(crate) fn new(clock: Clock, registry: &otp::Registry) -> Tables {
         Tables {
             clock,
             routes: ArcSwap::default(),
@@ -66,7 +69,8 @@ impl Tables {
             pending: Pending::default(),
             dead: DeadLetterBox::new(),
             trace: AtomicU64::new(1),
-            owner,
+            owner: registry.named(owner_name()),
+            reader: registry.named(dead_letters_name()),
             owners: Mutex::default(),
         }
     }

@@ -5,33 +5,33 @@
 //! connection: the session manager withdraws its presence, the dead-letter process sends on what it
 //! had not delivered.
 
-use std::collections::VecDeque;
+mod end;
+mod queue;
+mod receive;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use otp::{Ctx, ExitReason, Flow, GenServer, Init};
 use parking_lot::Mutex;
-use router::{Flags, Ledger, Origin, Packet, Parcel, SessionOrigin, step};
+use router::{Ledger, Origin, Packet, Parcel, SessionOrigin, step};
 use stream::{
-    Detached, Element, Io, IoEvent, IoHandle, IoOptions, Negotiation, Next, Proceed, Profile, Step,
-    Transport,
+    Element, Io, IoEvent, IoHandle, IoOptions, Negotiation, Next, Proceed, Profile, Step, Transport,
 };
 use tokio::sync::{Notify, oneshot};
 use xmpp::{
-    BareJid, Condition, FullJid, Jid, Kind, MessageType, PresenceType, Stanza, StanzaError,
-    StanzaFault, StreamCondition, StreamError,
+    BareJid, Condition, FullJid, Jid, Kind, PresenceType, Stanza, StanzaFault, StreamCondition,
+    StreamError,
 };
 
-use crate::flush::{Flush, Page};
-use crate::hooks::{Direction, PrivacyCheckPacket, UserReceivePacket, UserSendPacket};
+use self::end::End;
+use self::queue::Queue;
+pub(crate) use self::receive::for_client;
+use crate::hooks::UserSendPacket;
 use crate::negotiate::SessionBinder;
 use crate::presence;
 use crate::sm::Sessions;
 use crate::table::Entry;
-
-/// How long an ending session may take to write what waits, before it is cut off.
-const END_WITHIN: Duration = Duration::from_secs(8);
 
 /// What a listener gives to each of its sessions.
 pub struct C2sOptions {
@@ -93,10 +93,12 @@ pub enum Cast {
     Io(IoEvent),
     /// A packet for its client.
     Route(Parcel),
-    /// Messages wait in the account's offline queue.
+    /// Messages wait in the account's offline queue. What came before it is older.
     Flush,
     /// Every message of a page of the offline queue was written, or will not be.
     PageSettled,
+    /// By itself: all that was given to it before has come.
+    Mark(Mark),
     /// A new session has its address; the sender is told once its presence is withdrawn.
     Replaced(oneshot::Sender<()>),
     /// It reads too slowly: its mailbox is full.
@@ -105,8 +107,17 @@ pub enum Cast {
     End(StreamError),
 }
 
-/// State. Invariants: `live` is there from bind to the end; `ending` is set once the stream's end was
-/// ordered, and nothing is written for its client from then on.
+/// What a session has said to others before a [`Cast::Mark`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// That what can be stored is not to be given to it.
+    Turned,
+    /// That it is out of the table.
+    Closed,
+}
+
+/// State. Invariants: `live` is there from bind until what was not written is given back; `end` says
+/// whether the stream's end was ordered: nothing is written for its client from then on.
 pub struct C2s {
     sessions: Sessions,
     options: Arc<C2sOptions>,
@@ -116,7 +127,7 @@ pub struct C2s {
     negotiation: Negotiation,
     bound: Arc<Mutex<Option<Arc<Entry>>>>,
     live: Option<Live>,
-    ending: bool,
+    end: End,
 }
 
 /// A bound session.
@@ -129,10 +140,7 @@ struct Live {
     ledger: Arc<Ledger>,
     /// The stream's language, for stanzas that name none (RFC 6120 §8.1.5).
     lang: Option<String>,
-    flush: Option<Flush>,
-    /// What came while the offline queue was handed out, in order, and what it weighs.
-    held: VecDeque<Parcel>,
-    held_bytes: usize,
+    queue: Queue,
 }
 
 impl GenServer for C2s {
@@ -164,36 +172,29 @@ impl GenServer for C2s {
             negotiation,
             bound,
             live: None,
-            ending: false,
+            end: End::default(),
         })
     }
 
     async fn handle_cast(&mut self, cast: Cast, ctx: &mut Ctx<Self>) -> Flow {
         match cast {
-            Cast::Io(IoEvent::Detached(why)) => return self.detached(&why).await,
+            Cast::Io(IoEvent::Said) => self.end.said = true,
+            Cast::Io(IoEvent::Detached(why)) => self.detached(&why, ctx).await,
             Cast::Io(event) => self.io_event(event, ctx).await,
-            Cast::Route(parcel) => self.receive(parcel).await,
-            Cast::Flush => self.begin_flush(ctx).await,
+            Cast::Route(parcel) => self.receive(parcel, ctx).await,
+            Cast::Flush => self.look_into_queue(ctx).await,
             Cast::PageSettled => self.page_settled(ctx).await,
-            Cast::Replaced(gone) => self.replaced(gone).await,
-            Cast::Overrun => self.overrun().await,
-            Cast::End(error) => self.end(Some(error)).await,
+            Cast::Mark(Mark::Turned) => self.turned(ctx).await,
+            Cast::Mark(Mark::Closed) => self.end.closed = true,
+            Cast::Replaced(gone) => self.replaced(gone, ctx).await,
+            Cast::Overrun => self.overrun(ctx).await,
+            Cast::End(error) => self.end(Some(error), ctx).await,
         }
-        Flow::Go
+        self.go_on_or_stop().await
     }
 
-    /// Orderly end, mostly of the whole server: what waits is written, then the stream is closed.
-    async fn terminate(mut self, reason: &ExitReason, ctx: &mut Ctx<Self>) {
-        let condition = match reason {
-            ExitReason::Normal | ExitReason::Shutdown => StreamCondition::SystemShutdown,
-            _ => StreamCondition::InternalServerError,
-        };
-        // Unless it is ending already.
-        self.end(Some(StreamError::from(condition))).await;
-        // At once when the connection is gone already.
-        let detached = Arc::clone(&self.detached);
-        let _ = ctx.clock().timeout(END_WITHIN, detached.notified()).await;
-        self.settle().await;
+    async fn terminate(self, reason: &ExitReason, ctx: &mut Ctx<Self>) {
+        self.last_words(reason, ctx).await;
     }
 }
 
@@ -201,7 +202,7 @@ impl GenServer for C2s {
 
 impl C2s {
     async fn io_event(&mut self, event: IoEvent, ctx: &mut Ctx<Self>) {
-        if self.ending {
+        if self.end.ordered {
             return;
         }
         let step = match event {
@@ -223,7 +224,7 @@ impl C2s {
             IoEvent::Open(header) => Some(self.negotiation.open(header)),
             IoEvent::Close => Some(self.negotiation.closed()),
             IoEvent::Fault(fault) => Some(self.negotiation.fault(&fault)),
-            IoEvent::Detached(_) => None,
+            IoEvent::Said | IoEvent::Detached(_) => None,
         };
         if let Some(step) = step {
             self.apply(step, ctx).await;
@@ -244,8 +245,8 @@ impl C2s {
                 self.io.proceed(Proceed::Restart);
             }
             Next::Bound(jid) => self.bind(jid, ctx),
-            Next::Failed(error) => self.end(Some(error)).await,
-            Next::Closed => self.end(None).await,
+            Next::Failed(error) => self.end(Some(error), ctx).await,
+            Next::Closed => self.end(None, ctx).await,
         }
     }
 
@@ -269,9 +270,7 @@ impl C2s {
             ledger: Ledger::new(),
             lang: self.negotiation.state().lang.clone(),
             entry,
-            flush: None,
-            held: VecDeque::new(),
-            held_bytes: 0,
+            queue: Queue::default(),
         });
         self.io.proceed(Proceed::Flow);
     }
@@ -283,11 +282,12 @@ impl C2s {
     async fn element(&mut self, element: Element, ctx: &mut Ctx<Self>) {
         match Stanza::from_element(&element) {
             Ok(stanza) => self.sent(stanza, ctx).await,
-            Err(StanzaFault::Answer(faulty)) => self.answer_own(faulty.reply()).await,
+            Err(StanzaFault::Answer(faulty)) => self.answer_own(faulty.reply(), ctx).await,
             Err(StanzaFault::InvalidFrom(_)) => {
-                self.end(Some(StreamCondition::InvalidFrom.into())).await
+                self.end(Some(StreamCondition::InvalidFrom.into()), ctx)
+                    .await
             }
-            Err(StanzaFault::Stream(error)) => self.end(Some(error)).await,
+            Err(StanzaFault::Stream(error)) => self.end(Some(error), ctx).await,
         }
     }
 
@@ -299,7 +299,7 @@ impl C2s {
             .is_some_and(|from| *from != live.full && *from != live.bare)
         {
             return self
-                .end(Some(StreamError::from(StreamCondition::InvalidFrom)))
+                .end(Some(StreamError::from(StreamCondition::InvalidFrom)), ctx)
                 .await;
         }
         let undirected = stanza.to().is_none();
@@ -351,14 +351,13 @@ impl C2s {
                         packet.drop_by_rule();
                         for stanza in shown.deliver {
                             let own = self.sessions.router.packet(stanza);
-                            self.write(own).await;
+                            self.write(own, ctx).await;
                         }
-                        if shown.takes_messages {
-                            self.begin_flush(ctx).await;
-                        }
+                        self.stop_taking(ctx);
                     }
                     Err(error) => {
-                        self.refuse(&packet.stanza, &error).await;
+                        self.answer_own(packet.stanza.error_reply(&error), ctx)
+                            .await;
                         packet.drop_by_rule();
                     }
                 }
@@ -370,6 +369,7 @@ impl C2s {
                     packet.stanza.edit().to(None).finish(),
                 )
                 .await;
+                self.stop_taking(ctx);
                 packet.drop_by_rule();
             }
             PresenceType::Subscribe
@@ -417,12 +417,8 @@ impl C2s {
         }
     }
 
-    /// Answers a stanza of the client's own with an error, where the rules allow one.
-    async fn refuse(&mut self, stanza: &Stanza, error: &StanzaError) {
-        self.answer_own(stanza.error_reply(error)).await;
-    }
-
-    async fn answer_own(&mut self, reply: Option<Stanza>) {
+    /// Answers a stanza of the client's own, where the rules allow an answer.
+    async fn answer_own(&mut self, reply: Option<Stanza>, ctx: &mut Ctx<Self>) {
         let (Some(reply), Some(live)) = (reply, &self.live) else {
             return;
         };
@@ -430,20 +426,11 @@ impl C2s {
             .sessions
             .router
             .packet(reply.edit().to(live.full.clone()).finish());
-        self.write(own).await;
+        self.write(own, ctx).await;
     }
 }
 
 impl Live {
-    fn hold(&mut self, parcel: Parcel) {
-        self.held_bytes += parcel.bytes();
-        self.held.push_back(parcel);
-    }
-
-    fn takes_messages(&self) -> bool {
-        self.entry.priority().is_some_and(|priority| priority >= 0)
-    }
-
     /// `from` is the session, a missing `to` is the account itself (RFC 6120 §8.1.2.1, §10.3), and a
     /// missing language is the stream's.
     fn stamp(&self, stanza: &Stanza) -> Stanza {
@@ -458,297 +445,9 @@ impl Live {
     }
 }
 
-// To the client.
-
-impl C2s {
-    /// A packet for the client. It stays in its envelope until it is written, so that it cannot be lost.
-    async fn receive(&mut self, parcel: Parcel) {
-        let Some(live) = &mut self.live else {
-            return self.sessions.router.reroute(parcel.take()).await;
-        };
-        if self.ending || live.flush.is_some() {
-            live.hold(parcel);
-            if live.held_bytes > self.options.io.outbox_bytes {
-                self.overrun().await;
-            }
-            return;
-        }
-        self.deliver(parcel).await;
-    }
-
-    async fn deliver(&mut self, parcel: Parcel) {
-        let Some(live) = &self.live else { return };
-        let host = live.account.domain().as_str();
-        let router = self.sessions.router.clone();
-        if router.has_handlers::<PrivacyCheckPacket>(host) {
-            step!(parcel.get().meta, "privacy_check_packet", direction = "in");
-            let fold = PrivacyCheckPacket {
-                account: live.account.clone(),
-                session: Some(live.entry.jid.clone()),
-                direction: Direction::In,
-                stanza: parcel.get().stanza.clone(),
-            };
-            if router.fold_wait(fold).await.value().is_none() {
-                return self.blocked(parcel.take()).await;
-            }
-        }
-        if !router.has_handlers::<UserReceivePacket>(host) {
-            return self.offer(parcel).await;
-        }
-        step!(parcel.get().meta, "user_receive_packet");
-        let fold = UserReceivePacket {
-            user: live.entry.jid.clone(),
-            stanza: parcel.get().stanza.clone(),
-            meta: parcel.get().meta.clone(),
-        };
-        match router.fold_wait(fold).await.value() {
-            Some(fold) => {
-                let mut packet = parcel.take();
-                (packet.stanza, packet.meta) = (fold.stanza, fold.meta);
-                self.write(packet).await;
-            }
-            None => parcel.take().drop_by_rule(),
-        }
-    }
-
-    /// Refused by the account's rules: only a sender who waits for something is told, and a room is
-    /// not, since an error would drive the account out of it.
-    async fn blocked(&mut self, packet: Packet) {
-        let quiet = match packet.stanza.kind() {
-            Kind::Presence => true,
-            Kind::Message => {
-                matches!(
-                    packet.stanza.message_type(),
-                    MessageType::Groupchat | MessageType::Headline
-                )
-            }
-            Kind::Iq => false,
-        };
-        if quiet {
-            return packet.drop_by_rule();
-        }
-        self.sessions
-            .router
-            .bounce(packet, Condition::ServiceUnavailable.into())
-            .await;
-    }
-
-    /// Writes a packet without asking anybody.
-    async fn write(&mut self, packet: Packet) {
-        let parcel = packet.enclose(self.sessions.router.dead_letters());
-        self.offer(parcel).await;
-    }
-
-    async fn offer(&mut self, parcel: Parcel) {
-        step!(parcel.get().meta, "send");
-        let rendered = for_client(&parcel.get().stanza);
-        if let Err(parcel) = self.io.offer(parcel, rendered) {
-            let Some(live) = &mut self.live else { return };
-            live.hold(parcel);
-            self.overrun().await;
-        }
-    }
-}
-
-// The offline queue.
-
-impl C2s {
-    async fn begin_flush(&mut self, ctx: &mut Ctx<Self>) {
-        let Some(live) = &mut self.live else { return };
-        if let Some(flush) = &mut live.flush {
-            flush.again = true;
-            return;
-        }
-        if self.ending || !live.takes_messages() {
-            return;
-        }
-        if self.sessions.table.begin_flush(&live.entry) {
-            live.flush = Some(Flush::default());
-            self.next_page(ctx).await;
-        }
-    }
-
-    /// Hands out the next messages; at the end of the queue what was held back meanwhile follows.
-    async fn next_page(&mut self, ctx: &mut Ctx<Self>) {
-        loop {
-            if !self.live.as_ref().is_some_and(Live::takes_messages) {
-                // It is no longer available: the rest is another's, or waits.
-                return self.end_flush().await;
-            }
-            let Some(Live {
-                flush: Some(flush),
-                account,
-                entry,
-                ..
-            }) = &mut self.live
-            else {
-                return;
-            };
-            let waiting = flush.fetch(&self.sessions.router, account).await;
-            if waiting.is_empty() {
-                if flush.ends() {
-                    return self.end_flush().await;
-                }
-                continue;
-            }
-            let page = Page::new(waiting.iter().map(|w| w.place).collect(), ctx.pid().clone());
-            *entry.page().lock() = Some(Arc::clone(&page));
-            let mut taken = 0;
-            let mut full = false;
-            for (number, message) in waiting.into_iter().enumerate() {
-                let mut packet = self.sessions.router.packet(message.stanza);
-                packet.meta.flags.insert(Flags::FROM_OFFLINE);
-                packet.receipt = page.receipt(number);
-                let rendered = for_client(&packet.stanza);
-                let parcel = packet.enclose(self.sessions.router.dead_letters());
-                // What finds no room is read again when the rest is written, and so is all behind it,
-                // though it be smaller: they arrive in order.
-                let refused = if full {
-                    Some(parcel)
-                } else {
-                    self.io.offer(parcel, rendered).err()
-                };
-                match refused {
-                    None => taken += 1,
-                    Some(parcel) => {
-                        full = true;
-                        parcel.take().drop_by_rule();
-                    }
-                }
-            }
-            if taken == 0 {
-                self.overrun().await;
-            }
-            return;
-        }
-    }
-
-    async fn page_settled(&mut self, ctx: &mut Ctx<Self>) {
-        if self.ending {
-            return;
-        }
-        if let Some(Live {
-            flush: Some(flush),
-            entry,
-            ..
-        }) = &mut self.live
-        {
-            flush.settle_page(&self.sessions.router, entry).await;
-            self.next_page(ctx).await;
-        }
-    }
-
-    async fn end_flush(&mut self) {
-        let Some(live) = &mut self.live else { return };
-        live.flush = None;
-        if let Some(other) = self.sessions.table.end_flush(&live.entry) {
-            let _ = other.pid.control(Cast::Flush);
-        }
-        live.held_bytes = 0;
-        for parcel in std::mem::take(&mut live.held) {
-            // An overrun half-way holds the rest back again.
-            self.receive(parcel).await;
-        }
-    }
-}
-
-// The end.
-
-impl C2s {
-    /// Orders the end of the stream: what waits is written first, then `error`, then the closing tag.
-    async fn end(&mut self, error: Option<StreamError>) {
-        if self.ending {
-            return;
-        }
-        self.ending = true;
-        self.io.close(error);
-        self.leave().await;
-    }
-
-    /// The client does not read what it is sent: nothing more is written but the reason.
-    async fn overrun(&mut self) {
-        if self.ending {
-            return;
-        }
-        self.ending = true;
-        self.io
-            .cut(Some(StreamError::from(StreamCondition::ResourceConstraint)));
-        self.leave().await;
-    }
-
-    async fn replaced(&mut self, gone: oneshot::Sender<()>) {
-        let flushing = self.live.as_ref().is_some_and(|live| live.flush.is_some());
-        if !self.ending {
-            self.ending = true;
-            self.io
-                .cut(Some(StreamError::from(StreamCondition::Conflict)));
-            self.leave().await;
-        }
-        if flushing {
-            // What of the queue was written must be known before the new session reads it.
-            self.settle().await;
-        }
-        let _ = gone.send(());
-    }
-
-    /// From now on nobody delivers here; those who saw the session are told.
-    async fn leave(&mut self) {
-        let Some(live) = &self.live else { return };
-        let entry = Arc::clone(&live.entry);
-        self.sessions.table.close(&entry);
-        presence::withdraw(&self.sessions, &entry).await;
-    }
-
-    /// The connection is gone: always the IO task's last word.
-    async fn detached(&mut self, why: &Detached) -> Flow {
-        if !self.ending {
-            self.ending = true;
-            self.leave().await;
-        }
-        tracing::debug!(target: "natter::session", jid = ?self.live.as_ref().map(|l| l.full.to_string()), %why, "connection gone");
-        self.settle().await;
-        Flow::Stop(ExitReason::Normal)
-    }
-
-    /// Sends on, in order, what was not written.
-    async fn settle(&mut self) {
-        let unwritten = self.io.drain();
-        let Some(mut live) = self.live.take() else {
-            return;
-        };
-        let router = self.sessions.router.clone();
-        // The messages of the queue first: they only tell their page that they were not written.
-        let mut left = VecDeque::new();
-        for parcel in unwritten {
-            if parcel.get().meta.flags.contains(Flags::FROM_OFFLINE) {
-                parcel.take().drop_by_rule();
-            } else {
-                left.push_back(parcel);
-            }
-        }
-        if let Some(flush) = &mut live.flush {
-            flush.settle_page(&router, &live.entry).await;
-        }
-        for parcel in left.into_iter().chain(live.held) {
-            router.reroute(parcel.take()).await;
-        }
-        if self.sessions.table.forget(&live.entry) {
-            self.sessions.flush_offline(&live.account);
-        }
-        tracing::info!(target: "natter::session", jid = %live.full, "session closed");
-    }
-}
-
 impl Drop for C2s {
     fn drop(&mut self) {
         // However the process ends, nothing stays behind in the outbox but as dead letters.
         drop(self.io.drain());
     }
-}
-
-/// The stanza as a client is sent it.
-pub(crate) fn for_client(stanza: &Stanza) -> bytes::Bytes {
-    let mut out = bytes::BytesMut::with_capacity(stanza.len() + 128);
-    stanza.serialise(xmpp::Target::Client, &mut out);
-    out.freeze()
 }

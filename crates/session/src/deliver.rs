@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use router::{Folded, Outcome, Packet, Routing, To, step};
+use router::{Flags, Folded, Outcome, Packet, Routing, To, step};
 use xmpp::{BareJid, Condition, FullJid, IqType, Jid, Kind, MessageType, PresenceType, Stanza};
 
 use crate::c2s;
@@ -15,7 +15,7 @@ use crate::hooks::{
     RosterInSubscription, SmReceivePacket,
 };
 use crate::sm::Sessions;
-use crate::table::Entry;
+use crate::table::{Entry, For, Refused};
 
 /// Takes a packet for an account of this server.
 pub(crate) fn deliver(sessions: &Sessions, packet: Packet) -> Routing {
@@ -95,17 +95,57 @@ fn message(
 }
 
 fn to_takers(sessions: &Sessions, account: BareJid, packet: Packet) -> Routing {
-    let takers = sessions.table.takers(&account);
-    if takers.is_empty() {
-        let sessions = sessions.clone();
-        return Routing::later(async move { keep(&sessions, account, packet).await });
+    // What comes back from a session that could not deliver it may be older than what waits in the offline
+    // queue: it takes its place there, where it can.
+    let packet = if packet.meta.flags.contains(Flags::RESENT) {
+        packet
+    } else {
+        match give_to_takers(sessions, &account, packet, For::LiveTaker) {
+            Ok(()) => return Routing::done(),
+            Err(packet) => packet,
+        }
+    };
+    let sessions = sessions.clone();
+    Routing::later(async move { keep(&sessions, account, packet).await })
+}
+
+/// The first that takes messages hears the primary, the others copies; the packet again if there is none,
+/// and if the only one is not `whom` it is for.
+fn give_to_takers(
+    sessions: &Sessions,
+    account: &BareJid,
+    mut packet: Packet,
+    whom: For,
+) -> Result<(), Packet> {
+    let takers = sessions.table.takers(account);
+    // Of several, one that hands out the queue holds its copy back meanwhile.
+    let whom = if takers.len() > 1 { For::Taker } else { whom };
+    let copy = (takers.len() > 1).then(|| packet.copy());
+    let mut takers = takers.iter();
+    loop {
+        let taker = match takers.next() {
+            Some(taker) => taker,
+            None => return Err(packet),
+        };
+        match give(sessions, taker, packet, whom) {
+            Ok(()) => break,
+            Err(refused) => packet = refused,
+        }
     }
-    fan_out(sessions, &takers, packet)
+    if let Some(copy) = copy {
+        for taker in takers {
+            // A copy that finds no room is dropped: its primary is elsewhere.
+            if let Err(refused) = give(sessions, taker, copy.copy(), whom) {
+                refused.drop_by_rule();
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The first hears the primary, the others copies.
-fn fan_out(sessions: &Sessions, takers: &[Arc<Entry>], packet: Packet) -> Routing {
-    let Some((first, others)) = takers.split_first() else {
+fn fan_out(sessions: &Sessions, hearers: &[Arc<Entry>], packet: Packet) -> Routing {
+    let Some((first, others)) = hearers.split_first() else {
         return dropped(packet);
     };
     for session in others {
@@ -115,26 +155,46 @@ fn fan_out(sessions: &Sessions, takers: &[Arc<Entry>], packet: Packet) -> Routin
     hand_over(sessions, first, packet)
 }
 
-/// A message for which no resource is there: the offline queue, or its sender is told.
+/// A message for which no resource is there, or whose turn is not yet, or that comes back: the offline
+/// queue, or else a resource, or its sender is told.
 async fn keep(sessions: &Sessions, account: BareJid, packet: Packet) {
-    let refused = |packet| {
-        sessions
-            .router
-            .bounce(packet, Condition::ServiceUnavailable.into())
+    let kept = stored(sessions, &account, &packet).await;
+    let packet = match kept {
+        Kept::Stored => {
+            packet.receipt.resolve(Outcome::Stored);
+            // A resource may have come while the store worked: it is told, before the sender's next
+            // message can reach it.
+            return sessions.flush_offline(&account);
+        }
+        Kept::Refused(_) | Kept::No | Kept::Ignored => {
+            match give_to_takers(sessions, &account, packet, For::Taker) {
+                Ok(()) => return,
+                Err(packet) => packet,
+            }
+        }
     };
-    match sessions.auth.exists(&account).await {
-        Ok(true) => {}
-        Ok(false) => return refused(packet).await,
-        Err(error) => {
-            tracing::error!(target: "natter::session", %account, %error, "cannot tell whether the account exists");
-            return sessions
-                .router
-                .bounce(packet, Condition::InternalServerError.into())
-                .await;
+    match kept {
+        Kept::Ignored => packet.drop_by_rule(),
+        Kept::Refused(error) => sessions.router.bounce(packet, error).await,
+        Kept::No | Kept::Stored => {
+            let error = Condition::ServiceUnavailable.into();
+            sessions.router.bounce(packet, error).await;
         }
     }
-    if !may_pass(sessions, &account, &packet.stanza).await {
-        return refused(packet).await;
+}
+
+/// Offers a message to the offline queue, if there is such an account and its rules let it pass.
+async fn stored(sessions: &Sessions, account: &BareJid, packet: &Packet) -> Kept {
+    match sessions.auth.exists(account).await {
+        Ok(true) => {}
+        Ok(false) => return Kept::No,
+        Err(error) => {
+            tracing::error!(target: "natter::session", %account, %error, "cannot tell whether the account exists");
+            return Kept::Refused(Condition::InternalServerError.into());
+        }
+    }
+    if !may_pass(sessions, account, &packet.stanza).await {
+        return Kept::No;
     }
     step!(packet.meta, "offline_message", %account);
     let fold = OfflineMessage {
@@ -143,21 +203,10 @@ async fn keep(sessions: &Sessions, account: BareJid, packet: Packet) {
         meta: packet.meta.clone(),
         kept: Kept::No,
     };
-    let kept = match sessions.router.fold_wait(fold).await {
+    match sessions.router.fold_wait(fold).await {
         Folded::Done(fold) | Folded::Stopped(fold) => fold.kept,
         Folded::Dropped => Kept::Ignored,
         Folded::Denied => Kept::No,
-    };
-    match kept {
-        Kept::Stored => {
-            packet.receipt.resolve(Outcome::Stored);
-            // A resource may have come while the store worked: it is told, before the sender's next
-            // message can reach it.
-            sessions.flush_offline(&account);
-        }
-        Kept::Ignored => packet.drop_by_rule(),
-        Kept::Refused(error) => sessions.router.bounce(packet, error).await,
-        Kept::No => refused(packet).await,
     }
 }
 
@@ -350,23 +399,29 @@ fn iq(sessions: &Sessions, account: BareJid, full: Option<FullJid>, packet: Pack
     })
 }
 
-/// Puts a packet into a session's mailbox. One whose mailbox is full reads too slowly: it ends with
-/// `resource-constraint`, and what it did not get is routed again.
+/// Puts a packet into a session's mailbox; what it refuses, the rules of §8.5 find another place for.
 fn hand_over(sessions: &Sessions, session: &Entry, packet: Packet) -> Routing {
-    step!(packet.meta, "deliver", session = %session.jid);
-    let Err(parcel) = session.pid.offer(
-        packet.enclose(sessions.router.dead_letters()),
-        c2s::Cast::Route,
-    ) else {
-        return Routing::done();
-    };
-    if session.pid.is_alive() {
-        let _ = session.pid.control(c2s::Cast::Overrun);
+    match give(sessions, session, packet, For::Resource) {
+        Ok(()) => Routing::done(),
+        Err(packet) => sessions.router.reroute(packet),
     }
-    // No longer a place to deliver to; the rules of §8.5 find another or say so.
-    sessions.table.close(session);
-    let packet = parcel.take();
-    sessions.router.reroute(packet)
+}
+
+/// Puts a packet into a session's mailbox, or gives it back. A session whose mailbox is full reads too
+/// slowly: it ends with `resource-constraint`, and what it did not get is routed again.
+fn give(sessions: &Sessions, session: &Entry, packet: Packet, whom: For) -> Result<(), Packet> {
+    step!(packet.meta, "deliver", session = %session.jid);
+    match session.offer(packet.enclose(sessions.router.dead_letters()), whom) {
+        Ok(()) => Ok(()),
+        Err(Refused::Away(parcel)) => Err(parcel.take()),
+        Err(Refused::Full(parcel)) => {
+            if session.pid.is_alive() {
+                let _ = session.pid.control(c2s::Cast::Overrun);
+            }
+            sessions.table.close(session);
+            Err(parcel.take())
+        }
+    }
 }
 
 fn dropped(packet: Packet) -> Routing {

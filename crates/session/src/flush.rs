@@ -39,9 +39,13 @@ impl Flush {
             .unwrap_or_default()
     }
 
-    /// Whether the queue is at its end; false once when more was stored meanwhile.
+    /// Whether the queue is at its end; false when more was stored meanwhile, perhaps further to the front.
     pub(crate) fn ends(&mut self) -> bool {
-        !std::mem::take(&mut self.again)
+        if self.again {
+            *self = Flush::default();
+            return false;
+        }
+        true
     }
 
     /// Forgets in the store what was written of the session's page.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use router::Folded;
 use xmpp::{BareJid, Condition, Jid, Kind, PresenceType, Stanza, StanzaError};
 
+use crate::c2s::Cast;
 use crate::hooks::{
     Direction, PrivacyCheckPacket, RosterGet, RosterGetJidInfo, RosterOutSubscription,
     SelfPresence, Subscribed, WentOffline,
@@ -20,8 +21,6 @@ use crate::table::Entry;
 pub(crate) struct Shown {
     /// Stanzas for its own client, such as subscription requests that wait.
     pub(crate) deliver: Vec<Stanza>,
-    /// It takes messages now and did not before.
-    pub(crate) takes_messages: bool,
 }
 
 /// Initial presence and later presence (§4.2, §4.4): shown in the table, then told to contacts.
@@ -38,7 +37,10 @@ pub(crate) async fn available(
         let text = "priority is an integer from -128 to 127";
         return Err(StanzaError::from(Condition::BadRequest).with_text(text));
     };
-    let took_messages = entry.priority().is_some_and(|p| p >= 0);
+    if priority >= 0 && !entry.takes_messages() {
+        // Before anybody can give it a message: live ones stand behind the offline queue.
+        let _ = entry.pid.cast(Cast::Flush);
+    }
     let first = entry.show(priority, Some(stanza.clone())).is_none();
     let account = entry.jid.to_bare();
     let contacts = contacts(sessions, &account).await;
@@ -84,10 +86,7 @@ pub(crate) async fn available(
         .value()
         .map(|fold| fold.deliver)
         .unwrap_or_default();
-    Ok(Shown {
-        deliver,
-        takes_messages: priority >= 0 && !took_messages,
-    })
+    Ok(Shown { deliver })
 }
 
 /// §4.3.1: asks for the presence of those whose presence the account sees.

@@ -91,7 +91,8 @@ impl Sessions {
     /// messages; the one that hands out the queue heeds it.
     pub fn flush_offline(&self, account: &BareJid) {
         for entry in self.table.takers(account) {
-            let _ = entry.pid.control(c2s::Cast::Flush);
+            // In its turn: what came before it is older than what waits in the queue.
+            let _ = entry.pid.cast(c2s::Cast::Flush);
         }
     }
 }
@@ -163,6 +164,8 @@ impl Sm {
 /// Does what a session that fell could not do.
 async fn clear_away(sessions: &Sessions, entry: &Arc<Entry>) {
     presence::withdraw(sessions, entry).await;
+    // What it had not delivered stands in the offline queue before another hands that out.
+    sessions.router.dead_letters_sent_on().await;
     settle_page(&sessions.router, entry).await;
     if sessions.table.forget(entry) {
         sessions.flush_offline(&entry.jid.to_bare());

@@ -13,9 +13,10 @@ use std::time::SystemTime;
 
 use otp::Pid;
 use parking_lot::{Mutex, RwLock};
+use router::Parcel;
 use xmpp::{BareJid, FullJid, Jid, Stanza};
 
-use crate::c2s::C2s;
+use crate::c2s::{C2s, Cast};
 use crate::flush::Page;
 
 const SHARDS: usize = 64;
@@ -49,6 +50,35 @@ pub struct Entry {
 struct Shown {
     priority: i8,
     presence: Option<Stanza>,
+    /// It is the offline queue's turn: what can be stored is.
+    queueing: bool,
+    /// It is out of the table and takes nothing any more.
+    closed: bool,
+}
+
+impl Shown {
+    fn takes_messages(&self) -> bool {
+        self.presence.is_some() && self.priority >= 0
+    }
+}
+
+/// For whom a parcel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum For {
+    /// That very resource.
+    Resource,
+    /// One that takes the account's messages.
+    Taker,
+    /// One that takes them as they come: it does not hand out the offline queue.
+    LiveTaker,
+}
+
+/// Why a session was not given a parcel.
+pub(crate) enum Refused {
+    /// It has left, or is not such a one any more.
+    Away(Parcel),
+    /// Its mailbox is full, or its process fell.
+    Full(Parcel),
 }
 
 impl Entry {
@@ -65,6 +95,27 @@ impl Entry {
         shown.presence.as_ref().map(|_| shown.priority)
     }
 
+    /// Whether it takes the account's messages: available, and its priority not negative.
+    #[must_use]
+    pub fn takes_messages(&self) -> bool {
+        self.state.read().takes_messages()
+    }
+
+    /// Puts a parcel into its mailbox, if it is one whom it is for. Excludes a change of what it shows, so
+    /// that nothing comes behind what it tells itself after the change.
+    pub(crate) fn offer(&self, parcel: Parcel, whom: For) -> Result<(), Refused> {
+        let shown = self.state.read();
+        let is_it = match whom {
+            For::Resource => true,
+            For::Taker => shown.takes_messages(),
+            For::LiveTaker => shown.takes_messages() && !shown.queueing,
+        };
+        if shown.closed || !is_it {
+            return Err(Refused::Away(parcel));
+        }
+        self.pid.offer(parcel, Cast::Route).map_err(Refused::Full)
+    }
+
     /// Whether it asked for the roster (RFC 6121 §2.2).
     #[must_use]
     pub fn is_interested(&self) -> bool {
@@ -79,9 +130,24 @@ impl Entry {
     /// Shows a presence; none: it is no longer available. Gives what was shown before.
     pub(crate) fn show(&self, priority: i8, presence: Option<Stanza>) -> Option<Stanza> {
         let mut shown = self.state.write();
-        let before = std::mem::take(&mut *shown);
-        *shown = Shown { priority, presence };
-        before.presence
+        let took = shown.takes_messages();
+        shown.priority = priority;
+        let before = std::mem::replace(&mut shown.presence, presence);
+        if !took {
+            // It looks into the queue first.
+            shown.queueing = true;
+        }
+        before
+    }
+
+    /// Shows whose turn it is: the offline queue's, or that of live messages.
+    pub(crate) fn set_queueing(&self, queueing: bool) {
+        self.state.write().queueing = queueing;
+    }
+
+    /// From now on nothing is put into its mailbox.
+    fn shut(&self) {
+        self.state.write().closed = true;
     }
 
     /// Whether all who saw it were told that it is gone.
@@ -108,14 +174,11 @@ struct Account {
     sessions: Vec<Arc<Entry>>,
     /// Sessions at their end: nobody delivers there any more, but not all of what an end takes is done.
     leaving: Vec<Arc<Entry>>,
-    /// The session that hands out the offline queue; only one at a time does.
-    flusher: Option<Flusher>,
-}
-
-struct Flusher {
-    number: u64,
-    /// Who wanted to do so meanwhile.
-    asked: Option<Arc<Entry>>,
+    /// The number of the session that hands out the offline queue; only one at a time does, and none
+    /// while another at its end may still give messages back.
+    flusher: Option<u64>,
+    /// Others wanted to do so meanwhile.
+    wanted: bool,
 }
 
 /// The table. Cheap to clone; belongs to the node and outlives the [`crate::Sm`] process.
@@ -178,6 +241,9 @@ impl SessionTable {
         let account = shard.entry(bare).or_default();
         let replaced = account.sessions.iter().position(|e| e.jid == entry.jid);
         let replaced = replaced.map(|at| account.sessions.remove(at));
+        if let Some(old) = &replaced {
+            old.shut();
+        }
         account.leaving.extend(replaced.clone());
         account.sessions.push(Arc::clone(&entry));
         (entry, replaced)
@@ -196,12 +262,13 @@ impl SessionTable {
             return false;
         };
         let closed = account.sessions.remove(at);
+        closed.shut();
         account.leaving.push(closed);
         true
     }
 
-    /// The end of a closed session is done. True when it had the right to hand out the offline queue:
-    /// another has to go on.
+    /// The end of a closed session is done. True when others wait for that to hand out the offline queue,
+    /// or have to go on with it.
     pub(crate) fn forget(&self, entry: &Entry) -> bool {
         let bare = entry.jid.to_bare();
         let mut shard = self.shard(&bare).write();
@@ -209,11 +276,12 @@ impl SessionTable {
             return false;
         };
         account.leaving.retain(|e| e.number != entry.number);
-        let flusher = account.flusher.take_if(|f| f.number == entry.number);
+        let was_flusher = account.flusher.take_if(|f| *f == entry.number).is_some();
+        let wanted = std::mem::take(&mut account.wanted);
         if account.sessions.is_empty() && account.leaving.is_empty() {
             shard.remove(&bare);
         }
-        flusher.is_some()
+        was_flusher || wanted
     }
 
     /// Whether something of the session is still to be done or undone.
@@ -272,43 +340,40 @@ impl SessionTable {
         let mut takers: Vec<(i8, Arc<Entry>)> = self
             .sessions(account)
             .into_iter()
-            .filter_map(|e| e.priority().filter(|p| *p >= 0).map(|p| (p, e)))
+            .filter(|e| e.takes_messages())
+            .filter_map(|e| e.priority().map(|p| (p, e)))
             .collect();
         takers.sort_by(|(p, a), (q, b)| q.cmp(p).then(b.number.cmp(&a.number)));
         takers.into_iter().map(|(_, e)| e).collect()
     }
 
-    /// Gives a session the right to hand out the offline queue, unless another session has it; then
-    /// [`SessionTable::end_flush`] tells that one who asked.
-    pub(crate) fn begin_flush(&self, entry: &Arc<Entry>) -> bool {
+    /// Gives a session the right to hand out the offline queue, unless another session has it or is still
+    /// at its end; then [`SessionTable::end_flush`] or [`SessionTable::forget`] tells that somebody wants it.
+    pub(crate) fn begin_flush(&self, entry: &Entry) -> bool {
         let bare = entry.jid.to_bare();
         let mut shard = self.shard(&bare).write();
         let Some(account) = shard.get_mut(&bare) else {
             return false;
         };
-        match &mut account.flusher {
-            Some(other) if other.number != entry.number => {
-                other.asked = Some(Arc::clone(entry));
-                false
-            }
-            _ => {
-                let number = entry.number;
-                account.flusher = Some(Flusher {
-                    number,
-                    asked: None,
-                });
-                true
-            }
+        let is_free = account.flusher.is_none_or(|f| f == entry.number);
+        if is_free && account.leaving.iter().all(|e| e.number == entry.number) {
+            account.flusher = Some(entry.number);
+            true
+        } else {
+            account.wanted = true;
+            false
         }
     }
 
-    /// Takes that right back; gives who asked for it meanwhile.
-    pub(crate) fn end_flush(&self, entry: &Entry) -> Option<Arc<Entry>> {
+    /// Takes that right back; true when others want it.
+    pub(crate) fn end_flush(&self, entry: &Entry) -> bool {
         let bare = entry.jid.to_bare();
         let mut shard = self.shard(&bare).write();
-        let account = shard.get_mut(&bare)?;
-        let flusher = account.flusher.take_if(|f| f.number == entry.number)?;
-        flusher.asked
+        let Some(account) = shard.get_mut(&bare) else {
+            return false;
+        };
+        account.flusher.take_if(|f| *f == entry.number).is_some()
+            && std::mem::take(&mut account.wanted)
     }
 
     /// Every session whose process has to be monitored: those of the node, and those at their end.

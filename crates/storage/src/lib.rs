@@ -77,6 +77,7 @@ pub struct Storage {
     pub offline: Arc<dyn OfflineStore>,
     /// The server's own secrets.
     pub secrets: Arc<dyn Secrets>,
+    next_place: i64,
     engine: Arc<dyn Engine>,
 }
 
@@ -116,6 +117,12 @@ impl Storage {
     /// Stopping them finishes what waits; what comes later answers [`StorageError::Closed`].
     pub fn children(&self) -> Vec<ChildSpec> {
         self.engine.children()
+    }
+
+    /// The first place in the order of messages that none had when the store was opened; see
+    /// [`OfflineMessage::place`].
+    pub fn next_place(&self) -> i64 {
+        self.next_place
     }
 
     /// Applies a batch in one transaction and answers when it is on the disk.

@@ -31,6 +31,10 @@ pub struct OfflineMessage {
     pub received: SystemTime,
     /// When it is worth nothing any more (XEP-0023); `None`: never.
     pub expires: Option<SystemTime>,
+    /// Its place, so that one that comes back late stands before those that were sent after it; `None`, or
+    /// where that place is taken: behind all. Places of one server grow, beginning with
+    /// [`Storage::next_place`](crate::Storage::next_place).
+    pub place: Option<i64>,
 }
 
 /// A message that is kept.

@@ -39,6 +39,9 @@ pub enum IoEvent {
     /// The peer broke a rule, or did not finish its negotiation in time; nothing follows. Answer
     /// with [`IoHandle::close`] and the [`Fault::error`].
     Fault(Fault),
+    /// Our end of the stream is written, all that was queued before it too; the peer's end is awaited
+    /// shortly.
+    Said,
     /// The connection is gone and the task has ended: always the last event.
     Detached(Detached),
 }
@@ -248,10 +251,16 @@ impl<P: Send + 'static> IoHandle<P> {
     }
 
     /// As [`close`](Self::close), but nothing is written that has not begun to be: the rest waits
-    /// for [`drain`](Self::drain) after [`IoEvent::Detached`].
+    /// for [`held_back`](Self::held_back) after [`IoEvent::Said`], or for [`drain`](Self::drain)
+    /// after [`IoEvent::Detached`].
     pub fn cut(&self, error: Option<StreamError>) {
         self.shared.outbox.lock().cut(error);
         self.wake();
+    }
+
+    /// Takes back the parcels that a cut kept from being written, in order. The stream's end goes on.
+    pub fn held_back(&self) -> Vec<Envelope<P>> {
+        self.shared.outbox.lock().held_back()
     }
 
     /// Takes back every parcel that was not entirely written, in order, and ends the task where it
@@ -388,7 +397,11 @@ impl<P: Send + 'static> Io<P> {
                 Woke::Heard(heard) => self.heard(heard),
                 Woke::StartTls(config) => self.secure(config).await,
                 Woke::TooLate => self.heard(Err(Fault::Timeout)),
-                Woke::Said => return self.linger().await,
+                Woke::Said => {
+                    // A process that is gone has no use for it.
+                    let _ = (self.tell)(IoEvent::Said);
+                    return self.linger().await;
+                }
                 Woke::Lost(why) => return why,
             };
             if let Err(why) = told {

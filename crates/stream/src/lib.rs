@@ -18,6 +18,7 @@
 //!     IoEvent::Element(element, _credit) => self.negotiation.element(element).await,
 //!     IoEvent::Close => self.negotiation.closed(),
 //!     IoEvent::Fault(fault) => self.negotiation.fault(&fault),
+//!     IoEvent::Said => return self.said(),
 //!     IoEvent::Detached(why) => return self.end(why),
 //! };
 //! let reached = self.io.follow(step, limits);

@@ -178,6 +178,7 @@ impl<P: Send + 'static> Outbox<P> {
     pub(crate) fn hold_back(&mut self) {
         if let Closing::Cut(error) = std::mem::replace(&mut self.closing, Closing::Last) {
             self.held = std::mem::take(&mut self.waiting);
+            self.bytes -= self.held.iter().map(Item::size).sum::<usize>();
             self.add_goodbye(error);
         }
     }
@@ -194,21 +195,30 @@ impl<P: Send + 'static> Outbox<P> {
         matches!(self.closing, Closing::Last) && self.waiting.is_empty() && self.leaving.is_empty()
     }
 
+    /// Gives the parcels that a cut held back, in order.
+    pub(crate) fn held_back(&mut self) -> Vec<Envelope<P>> {
+        parcels(std::mem::take(&mut self.held)).collect()
+    }
+
     /// Stops everything and gives the parcels that were not written, in order.
     pub(crate) fn drain(&mut self) -> Vec<Envelope<P>> {
         self.refusing = true;
         self.drained = true;
         self.bytes = 0;
         let leaving = std::mem::take(&mut self.leaving).into_iter();
-        leaving
+        let rest = leaving
             .chain(std::mem::take(&mut self.waiting))
-            .chain(std::mem::take(&mut self.held))
-            .filter_map(|item| match item {
-                Item::Parcel(parcel, _) => Some(parcel),
-                Item::Plain(_) => None,
-            })
-            .collect()
+            .chain(std::mem::take(&mut self.held));
+        parcels(rest).collect()
     }
+}
+
+/// The parcels among items.
+fn parcels<P>(items: impl IntoIterator<Item = Item<P>>) -> impl Iterator<Item = Envelope<P>> {
+    items.into_iter().filter_map(|item| match item {
+        Item::Parcel(parcel, _) => Some(parcel),
+        Item::Plain(_) => None,
+    })
 }
 
 #[cfg(test)]

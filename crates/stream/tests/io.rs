@@ -111,6 +111,7 @@ async fn a_close_writes_everything_first_and_lingers_two_seconds() {
     assert!(read.contains("<system-shutdown "), "{read}");
     // The peer keeps its half open and goes on talking: it is heard out for two seconds.
     say(&mut peer, "<never/>").await;
+    assert!(matches!(server.events.recv().await, Some(IoEvent::Said)));
     hand.advance(Duration::from_millis(1999)).await;
     assert!(server.events.try_recv().is_err());
     hand.advance(Duration::from_millis(2)).await;
@@ -202,11 +203,13 @@ async fn a_cut_leaves_the_rest_for_the_session() {
         .cut(Some(xmpp::StreamCondition::ResourceConstraint.into()));
     let read = read_until(&mut peer, "</stream:stream>").await;
     assert_eq!(numbers_in(&read), [0, 1, 2], "what had begun is finished");
+    assert!(matches!(server.events.recv().await, Some(IoEvent::Said)));
+    let back = server.io.held_back().into_iter().map(Envelope::take);
+    assert_eq!(back.collect::<Vec<u64>>(), [3, 4, 5, 6, 7, 8]);
     drop(peer);
     let last = server.events.recv().await;
     assert!(matches!(last, Some(IoEvent::Detached(Detached::Closed))));
-    let back: Vec<u64> = server.io.drain().into_iter().map(Envelope::take).collect();
-    assert_eq!(back, [3, 4, 5, 6, 7, 8]);
+    assert!(server.io.drain().is_empty());
     assert!(dead.is_empty());
 }
 

@@ -47,6 +47,7 @@ pub(crate) fn open(
     options: StorageOptions,
 ) -> Result<Storage, StorageError> {
     let path = schema::prepare(data_dir)?;
+    let next_place = schema::next_place(&path)?;
     let writes = Arc::new(Queue::new(options.queued_requests, options.queued_bytes));
     let reads = Arc::new(Queue::new(options.queued_requests, options.queued_bytes));
     let faults = Arc::new(Faults::default());
@@ -82,6 +83,7 @@ pub(crate) fn open(
         roster: Arc::new(roster::SqliteRoster(client.clone())),
         offline: Arc::new(offline::SqliteOffline(client.clone())),
         secrets: Arc::new(secrets::SqliteSecrets(client)),
+        next_place,
         engine: Arc::new(engine),
     })
 }

@@ -65,6 +65,7 @@ impl OfflineStore for SqliteOffline {
                                     stanza: row.get(2)?,
                                     received: from_millis(row.get(3)?),
                                     expires: row.get::<_, Option<i64>>(4)?.map(from_millis),
+                                    place: None,
                                 },
                             })
                         })?
@@ -195,14 +196,17 @@ pub(super) fn store(
     }
     connection
         .prepare_cached(
-            "INSERT INTO message (public_id, host, local, received, stanza) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO message (id, public_id, host, local, received, stanza)
+             SELECT CASE WHEN EXISTS (SELECT 1 FROM message WHERE id = ?6) THEN NULL ELSE ?6 END,
+                    ?1, ?2, ?3, ?4, ?5",
         )?
         .execute(params![
             xmpp::random_id(),
             host,
             local,
             to_millis(message.received),
-            message.stanza
+            message.stanza,
+            message.place
         ])?;
     let id = connection.last_insert_rowid();
     connection

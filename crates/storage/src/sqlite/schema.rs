@@ -144,6 +144,17 @@ pub(super) fn prepare(data_dir: &Path) -> Result<PathBuf, StorageError> {
     Ok(path)
 }
 
+/// The first place in the order of messages that none has had.
+pub(super) fn next_place(path: &Path) -> Result<i64, StorageError> {
+    connect_to_read(path)?
+        .query_row(
+            "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'message'",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(|error| while_opening(path, &error))
+}
+
 /// Opens the connection of the writer.
 pub(super) fn connect_to_write(path: &Path) -> Result<Connection, StorageError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

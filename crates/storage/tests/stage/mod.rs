@@ -117,6 +117,7 @@ pub fn message(system: &System, stanza: &str) -> OfflineMessage {
     OfflineMessage {
         stanza: stanza.to_owned(),
         received: system.clock().wall(),
+        place: None,
         expires: None,
     }
 }

@@ -175,6 +175,7 @@ impl Server {
                 }
                 IoEvent::Close => self.negotiation.closed(),
                 IoEvent::Fault(fault) => self.negotiation.fault(&fault),
+                IoEvent::Said => continue,
                 IoEvent::Detached(why) => return Seen::Detached(why),
             };
             match self.io.follow(step, Limits::default()) {
