@@ -152,6 +152,7 @@ impl Server {
         router.count_from(storage.next_place().unsigned_abs());
         let auth = Auth::new(storage.clone(), &system, AuthOptions::default());
         let sessions = Sessions::new(&system, router.clone(), auth.clone());
+        let surveyed = auth.clone();
         let commands = Commands::new(clock);
         let services = Services::new().with(sessions.clone());
         let hosts: BTreeMap<String, Host> = loaded
@@ -232,6 +233,11 @@ impl Server {
         };
         let app = App::start(trunk.supervisor(), &system, "natter").await;
         let app = app.map_err(|error| ServerError::Tree(error.to_string()))?;
+        for host in &loaded.hosts {
+            if let Err(error) = surveyed.survey(host).await {
+                tracing::warn!(target: "natter::auth", host, %error, "mechanisms on offer not reviewed");
+            }
+        }
         for line in loaded.kept(CATALOG) {
             tracing::info!(target: "natter::node", "kept change: {line}");
         }
