@@ -34,16 +34,24 @@ pub fn protocols() -> String {
         ("RFC 7590", "TLS 1.2 and 1.3", "net", "complete"),
         (
             "RFC 5802",
-            "SCRAM-SHA-1",
+            "SCRAM-SHA-1, and with channel binding",
             "auth",
-            "partial: no channel binding",
+            "complete",
         ),
         (
             "RFC 7677",
-            "SCRAM-SHA-256",
+            "SCRAM-SHA-256, and with channel binding",
             "auth",
-            "partial: no channel binding",
+            "complete",
         ),
+        ("RFC 5929", "§4 tls-server-end-point", "net", "complete"),
+        (
+            "RFC 9266",
+            "tls-exporter",
+            "net",
+            "partial: inside TLS 1.3 only",
+        ),
+        ("XEP-0440", "0.4", "stream", "complete"),
         ("RFC 4616", "PLAIN", "auth", "complete"),
         ("XEP-0368", "1.1", "net, stream", "partial: for clients"),
     ];

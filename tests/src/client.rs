@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::deadline::within;
 use crate::dom::{CLIENT_NS, Element, Frame, Frames, STREAM_NS, escape};
-use crate::sasl::{Mechanism, Scram, decode, encode, plain};
+use crate::sasl::{Binding, Mechanism, Scram, decode, encode, plain};
 use crate::stage::{Door, Server};
 use crate::wire::{Broken, Io, Transcript, Wire, show};
 
@@ -35,6 +35,8 @@ pub struct Login {
     pub password: String,
     /// Mechanism to insist on; `None` takes the strongest both know.
     pub mechanism: Option<Mechanism>,
+    /// Channel binding to use with `-PLUS`; `None` takes `tls-exporter`.
+    pub binding: Option<String>,
     /// Listener to use.
     pub door: Door,
 }
@@ -48,6 +50,7 @@ impl Login {
             resource: Some(resource.to_owned()),
             password: password_of(user),
             mechanism: None,
+            binding: None,
             door: Door::Plain,
         }
     }
@@ -133,13 +136,7 @@ pub async fn authenticate(
         .child(SASL_NS, "mechanisms")
         .map(|list| list.children().map(Element::text).collect())
         .unwrap_or_default();
-    let preferred = [
-        Mechanism::ScramSha512,
-        Mechanism::ScramSha256,
-        Mechanism::ScramSha1,
-        Mechanism::Plain,
-    ];
-    let strongest = preferred
+    let strongest = Mechanism::ALL
         .into_iter()
         .find(|mechanism| offered.iter().any(|name| name == mechanism.name()));
     let mechanism = match login.mechanism {
@@ -153,11 +150,19 @@ pub async fn authenticate(
         None => strongest
             .ok_or_else(|| wire.broken(&format!("no mechanism we know among {offered:?}")))?,
     };
+    let begin = |hash, binding: Option<&Binding>| {
+        let (scram, first) = Scram::begin(hash, &login.user, &login.password, binding);
+        (Some(scram), first)
+    };
     let (mut scram, first) = match mechanism {
         Mechanism::Plain => (None, plain("", &login.user, &login.password)),
-        scram => {
-            let (scram, first) = Scram::begin(scram, &login.user, &login.password);
-            (Some(scram), first)
+        Mechanism::Scram(hash) => begin(hash, None),
+        Mechanism::ScramPlus(hash) => {
+            let name = login.binding.as_deref().unwrap_or("tls-exporter");
+            let binding = wire.binding(name);
+            let binding =
+                binding.ok_or_else(|| wire.broken(&format!("no {name} on this connection")))?;
+            begin(hash, Some(&binding))
         }
     };
     let auth = format!(

@@ -4,6 +4,7 @@ use crate::client::{Login, authenticate, bind, open, password_of, stream_header}
 use crate::dom::{Element, Frame, STREAM_NS};
 use crate::pattern::{Bindings, compare, fill, first_bindings};
 use crate::play::End;
+use crate::sasl::Mechanism;
 use crate::script::{Misread, statements};
 use crate::stage::{Door, Failure, Server, Troupe};
 use crate::wire::{Next, Wire};
@@ -30,7 +31,7 @@ enum Step {
     Connect(Door, Option<String>),
     Send { text: String, byte_by_byte: bool },
     Tls { succeeds: bool },
-    Authenticate(String),
+    Authenticate(String, Way),
     Login(String),
     Restart,
     Exactly(String),
@@ -39,6 +40,13 @@ enum Step {
     Error(Vec<String>),
     Closed,
     Ended,
+}
+
+/// How to authenticate: mechanism and channel binding, where the check names them.
+#[derive(Debug, Default)]
+struct Way {
+    mechanism: Option<Mechanism>,
+    binding: Option<String>,
 }
 
 /// Reads a file of wire checks: each begins with a `# ` line after an empty one.
@@ -130,7 +138,7 @@ fn step(text: &str) -> Result<Step, String> {
         },
         "tls" if rest.is_empty() => Ok(Step::Tls { succeeds: true }),
         "tls" if rest == "fails" => Ok(Step::Tls { succeeds: false }),
-        "authenticate" => Ok(Step::Authenticate(one_word()?)),
+        "authenticate" => authenticate_step(rest),
         "login" => Ok(Step::Login(one_word()?)),
         "restart" => Ok(Step::Restart),
         "exactly" if rest.ends_with('…') => {
@@ -152,6 +160,25 @@ fn step(text: &str) -> Result<Step, String> {
              exactly, header, hears, error, closed, ended)"
         )),
     }
+}
+
+fn authenticate_step(rest: &str) -> Result<Step, String> {
+    let mut words = rest.split_whitespace();
+    let user = words.next().ok_or("authenticate whom?")?.to_owned();
+    let mut way = Way::default();
+    while let Some(word) = words.next() {
+        let value = words.next().ok_or_else(|| format!("{word} what?"))?;
+        match word {
+            "with" => {
+                let mechanism = Mechanism::named(value);
+                way.mechanism =
+                    Some(mechanism.ok_or_else(|| format!("no mechanism is called {value:?}"))?);
+            }
+            "over" => way.binding = Some(value.to_owned()),
+            other => return Err(format!("authenticate how? {other:?}")),
+        }
+    }
+    Ok(Step::Authenticate(user, way))
 }
 
 /// Performs a check on a server of its own.
@@ -229,9 +256,9 @@ impl Talk<'_> {
                 Ok(())
             }
             Step::Tls { succeeds } => self.tls(*succeeds).await,
-            Step::Authenticate(user) => self.authenticate(user).await,
+            Step::Authenticate(user, way) => self.authenticate(user, way).await,
             Step::Login(user) => {
-                self.authenticate(user).await?;
+                self.authenticate(user, &Way::default()).await?;
                 let jid = bind(self.wire()?, Some("wire"))
                     .await
                     .map_err(|broken| broken.to_string())?;
@@ -303,9 +330,13 @@ impl Talk<'_> {
     }
 
     /// Opens a stream and authenticates; the stream after it is open too.
-    async fn authenticate(&mut self, user: &str) -> Result<(), String> {
+    async fn authenticate(&mut self, user: &str, way: &Way) -> Result<(), String> {
         self.account(user).await?;
-        let login = Login::new(user, HOST, "wire");
+        let login = Login {
+            mechanism: way.mechanism,
+            binding: way.binding.clone(),
+            ..Login::new(user, HOST, "wire")
+        };
         let wire = self.wire()?;
         let features = open(wire, HOST)
             .await

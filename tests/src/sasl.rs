@@ -12,35 +12,61 @@ pub enum Mechanism {
     /// The password itself: only for TLS and for loopback doors that allow it.
     Plain,
     /// RFC 5802.
-    ScramSha1,
+    Scram(Hash),
+    /// The same, bound to the TLS connection.
+    ScramPlus(Hash),
+}
+
+/// A hash function of SCRAM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hash {
+    /// RFC 5802.
+    Sha1,
     /// RFC 7677.
-    ScramSha256,
-    /// The same over SHA-512.
-    ScramSha512,
+    Sha256,
+    /// As registered.
+    Sha512,
 }
 
 impl Mechanism {
+    /// All of them, the strongest first.
+    pub const ALL: [Mechanism; 7] = [
+        Mechanism::ScramPlus(Hash::Sha512),
+        Mechanism::ScramPlus(Hash::Sha256),
+        Mechanism::ScramPlus(Hash::Sha1),
+        Mechanism::Scram(Hash::Sha512),
+        Mechanism::Scram(Hash::Sha256),
+        Mechanism::Scram(Hash::Sha1),
+        Mechanism::Plain,
+    ];
+
     /// The registered name.
     pub fn name(self) -> &'static str {
         match self {
             Mechanism::Plain => "PLAIN",
-            Mechanism::ScramSha1 => "SCRAM-SHA-1",
-            Mechanism::ScramSha256 => "SCRAM-SHA-256",
-            Mechanism::ScramSha512 => "SCRAM-SHA-512",
+            Mechanism::Scram(Hash::Sha1) => "SCRAM-SHA-1",
+            Mechanism::Scram(Hash::Sha256) => "SCRAM-SHA-256",
+            Mechanism::Scram(Hash::Sha512) => "SCRAM-SHA-512",
+            Mechanism::ScramPlus(Hash::Sha1) => "SCRAM-SHA-1-PLUS",
+            Mechanism::ScramPlus(Hash::Sha256) => "SCRAM-SHA-256-PLUS",
+            Mechanism::ScramPlus(Hash::Sha512) => "SCRAM-SHA-512-PLUS",
         }
     }
 
     /// The mechanism of that registered name, if this client can do it.
     pub fn named(name: &str) -> Option<Mechanism> {
-        [
-            Mechanism::Plain,
-            Mechanism::ScramSha1,
-            Mechanism::ScramSha256,
-            Mechanism::ScramSha512,
-        ]
-        .into_iter()
-        .find(|mechanism| mechanism.name() == name)
+        let mut all = Mechanism::ALL.into_iter();
+        all.find(|mechanism| mechanism.name() == name)
     }
+}
+
+/// What a login is bound to: the type of the channel binding and its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// For example `tls-exporter`.
+    pub name: String,
+    /// Its data.
+    pub data: Vec<u8>,
 }
 
 /// Base64 of `bytes`, padded.
@@ -66,22 +92,33 @@ pub fn plain(authzid: &str, user: &str, password: &str) -> Vec<u8> {
 
 /// A SCRAM exchange seen by the client.
 pub struct Scram {
-    mechanism: Mechanism,
+    hash: Hash,
     password: String,
+    /// GS2 header and channel binding, as the last message repeats them.
+    bound: Vec<u8>,
     first_bare: String,
     nonce: String,
     expected: Vec<u8>,
 }
 
 impl Scram {
-    /// Begins an exchange for `user`. Gives it and the client-first-message.
-    pub fn begin(mechanism: Mechanism, user: &str, password: &str) -> (Scram, Vec<u8>) {
+    /// Begins an exchange for `user`, bound to the connection or not. Gives it and the client-first-message.
+    pub fn begin(
+        hash: Hash,
+        user: &str,
+        password: &str,
+        binding: Option<&Binding>,
+    ) -> (Scram, Vec<u8>) {
         let nonce = crate::client::unguessable();
         let user = user.replace('=', "=3D").replace(',', "=2C");
         let first_bare = format!("n={user},r={nonce}");
-        let first = format!("n,,{first_bare}").into_bytes();
+        let gs2 = binding.map_or_else(|| "n,,".to_owned(), |by| format!("p={},,", by.name));
+        let first = format!("{gs2}{first_bare}").into_bytes();
+        let mut bound = gs2.into_bytes();
+        bound.extend(binding.map(|by| by.data.as_slice()).unwrap_or_default());
         let scram = Scram {
-            mechanism,
+            hash,
+            bound,
             password: password.to_owned(),
             first_bare,
             nonce,
@@ -111,12 +148,12 @@ impl Scram {
         let rounds: u32 = field("i")?
             .parse()
             .map_err(|_| format!("bad i= in {text:?}"))?;
-        let without_proof = format!("c=biws,r={nonce}");
+        let without_proof = format!("c={},r={nonce}", encode(&self.bound));
         let signed = format!("{},{text},{without_proof}", self.first_bare);
-        let (proof, expected) = match self.mechanism {
-            Mechanism::ScramSha256 => prove_sha256(&self.password, &salt, rounds, &signed),
-            Mechanism::ScramSha512 => prove_sha512(&self.password, &salt, rounds, &signed),
-            _ => prove_sha1(&self.password, &salt, rounds, &signed),
+        let (proof, expected) = match self.hash {
+            Hash::Sha1 => prove_sha1(&self.password, &salt, rounds, &signed),
+            Hash::Sha256 => prove_sha256(&self.password, &salt, rounds, &signed),
+            Hash::Sha512 => prove_sha512(&self.password, &salt, rounds, &signed),
         };
         self.expected = expected;
         Ok(format!("{without_proof},p={}", encode(&proof)).into_bytes())
@@ -172,10 +209,11 @@ prove!(prove_sha512, Sha512, 64);
 mod tests {
     use super::*;
 
-    fn example(mechanism: Mechanism, nonce: &str, challenge: &str, proof: &str, last: &str) {
+    fn example(hash: Hash, nonce: &str, challenge: &str, proof: &str, last: &str) {
         let mut scram = Scram {
-            mechanism,
+            hash,
             password: "pencil".into(),
+            bound: b"n,,".to_vec(),
             first_bare: format!("n=user,r={nonce}"),
             nonce: nonce.into(),
             expected: Vec::new(),
@@ -191,7 +229,7 @@ mod tests {
     #[test]
     fn rfc_5802_section_5() {
         example(
-            Mechanism::ScramSha1,
+            Hash::Sha1,
             "fyko+d2lbbFgONRv9qkxdawL",
             "r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096",
             "p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=",
@@ -202,7 +240,7 @@ mod tests {
     #[test]
     fn rfc_7677_section_3() {
         example(
-            Mechanism::ScramSha256,
+            Hash::Sha256,
             "rOprNGfwEbeRWgbNEkqO",
             "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
             "p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",

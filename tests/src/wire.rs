@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use rustls::RootCertStore;
 use rustls_pki_types::ServerName;
+use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -13,6 +14,7 @@ use tokio_rustls::TlsConnector;
 use crate::authority::tls_client;
 use crate::deadline::within;
 use crate::dom::{Frame, Frames, STREAM_NS};
+use crate::sasl::Binding;
 
 /// Anything a stream can run over.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -86,6 +88,7 @@ pub struct Wire {
     frames: Frames,
     heard: String,
     transcript: Transcript,
+    bindings: Vec<Binding>,
 }
 
 impl Wire {
@@ -101,6 +104,7 @@ impl Wire {
             frames: Frames::new(),
             heard: String::new(),
             transcript: Transcript::default(),
+            bindings: Vec::new(),
         };
         let stream = match within(TcpStream::connect(address)).await {
             Ok(Ok(stream)) => stream,
@@ -133,7 +137,10 @@ impl Wire {
         };
         let connector = TlsConnector::from(tls_client(roots, alpn));
         match within(connector.connect(name, io)).await {
-            Ok(Ok(stream)) => self.io = Some(Box::new(stream)),
+            Ok(Ok(stream)) => {
+                self.bindings = bindings_of(stream.get_ref().1);
+                self.io = Some(Box::new(stream));
+            }
             Ok(Err(error)) => return Err(self.broken(&format!("TLS handshake: {error}"))),
             Err(_) => return Err(self.broken("TLS handshake did not end in time")),
         }
@@ -141,6 +148,11 @@ impl Wire {
         self.transcript.note('>', "[TLS begun]");
         self.restart();
         Ok(())
+    }
+
+    /// The channel binding of this type, as this end of the connection sees it.
+    pub fn binding(&self, name: &str) -> Option<Binding> {
+        self.bindings.iter().find(|by| by.name == name).cloned()
     }
 
     /// Expects a new stream from the next byte on.
@@ -296,6 +308,22 @@ impl Wire {
             transcript: transcript.to_string(),
         }
     }
+}
+
+/// The channel bindings of a connection (RFC 9266; RFC 5929 §4, for certificates signed with SHA-256, as all of
+/// the harness are).
+fn bindings_of(connection: &rustls::ClientConnection) -> Vec<Binding> {
+    let exporter =
+        connection.export_keying_material(vec![0; 32], b"EXPORTER-Channel-Binding", Some(b""));
+    let certificate = connection.peer_certificates().and_then(<[_]>::first);
+    let named = |name: &str, data| Binding {
+        name: name.to_owned(),
+        data,
+    };
+    let exporter = exporter.ok().map(|data| named("tls-exporter", data));
+    let end_point = certificate
+        .map(|certificate| named("tls-server-end-point", Sha256::digest(certificate).to_vec()));
+    exporter.into_iter().chain(end_point).collect()
 }
 
 /// A frame as text.

@@ -4,11 +4,11 @@ use storage::StorageError;
 use xmpp::BareJid;
 use zeroize::Zeroizing;
 
-use crate::Auth;
 use crate::credentials::Known;
 use crate::hash::Hash;
 use crate::password::Password;
-use crate::scram::{self, ClientFinal, ClientFirst, Plain};
+use crate::scram::{self, ClientFinal, ClientFirst, Flag, Plain};
+use crate::{Auth, Channel, log_failure};
 use xmpp::{SaslCondition, SaslFailure};
 
 /// What the server says next.
@@ -31,12 +31,18 @@ pub enum Step {
 pub struct Exchange {
     auth: Auth,
     host: String,
+    channel: Channel,
+    mechanism: String,
+    /// The name the client gave, at the host.
+    name: Option<String>,
     state: State,
 }
 
 enum State {
     Plain,
     Scram(Hash),
+    /// With channel binding.
+    ScramPlus(Hash),
     Proof(Box<Proof>),
     Over,
 }
@@ -45,7 +51,8 @@ enum State {
 struct Proof {
     account: Option<BareJid>,
     known: Known,
-    gs2_header: String,
+    /// What the client must repeat: its GS2 header, and the data of the binding it named there.
+    binding: Vec<u8>,
     nonce: String,
     client_first_bare: String,
     server_first: String,
@@ -56,22 +63,30 @@ impl Exchange {
         auth: Auth,
         host: &str,
         mechanism: &str,
-        protected: bool,
+        channel: Channel,
     ) -> Result<Exchange, SaslFailure> {
-        let scram = Hash::ALL
-            .into_iter()
-            .find(|hash| hash.mechanism() == mechanism);
-        let state = match scram {
-            Some(hash) => State::Scram(hash),
-            None if mechanism == crate::PLAIN && protected => State::Plain,
-            None if mechanism == crate::PLAIN => {
-                return Err(SaslCondition::EncryptionRequired.into());
-            }
-            None => return Err(SaslCondition::InvalidMechanism.into()),
+        let named = |name: fn(Hash) -> &'static str| {
+            Hash::ALL.into_iter().find(|hash| name(*hash) == mechanism)
+        };
+        let state = if let Some(hash) = named(Hash::mechanism) {
+            State::Scram(hash)
+        } else if let Some(hash) = named(Hash::mechanism_plus)
+            && !channel.bindings.is_empty()
+        {
+            State::ScramPlus(hash)
+        } else if mechanism == crate::PLAIN && channel.protected {
+            State::Plain
+        } else if mechanism == crate::PLAIN {
+            return Err(SaslCondition::EncryptionRequired.into());
+        } else {
+            return Err(SaslCondition::InvalidMechanism.into());
         };
         Ok(Exchange {
             auth,
             host: host.to_owned(),
+            channel,
+            mechanism: mechanism.to_owned(),
+            name: None,
             state,
         })
     }
@@ -90,16 +105,22 @@ impl Exchange {
     pub async fn step(&mut self, response: &[u8]) -> Step {
         let outcome = match std::mem::replace(&mut self.state, State::Over) {
             State::Plain => self.plain(response).await,
-            State::Scram(hash) => self.scram_first(hash, response).await,
+            State::Scram(hash) => self.scram_first(hash, false, response).await,
+            State::ScramPlus(hash) => self.scram_first(hash, true, response).await,
             State::Proof(proof) => scram_final(*proof, response),
             State::Over => Err(SaslFailure::malformed("no authentication is under way")),
         };
-        outcome.unwrap_or_else(Step::Failure)
+        outcome.unwrap_or_else(|failure| {
+            let (address, name) = (self.channel.address, self.name.as_deref());
+            log_failure(address, &self.mechanism, name, &failure);
+            Step::Failure(failure)
+        })
     }
 
     /// RFC 4616.
-    async fn plain(&self, response: &[u8]) -> Result<Step, SaslFailure> {
+    async fn plain(&mut self, response: &[u8]) -> Result<Step, SaslFailure> {
         let plain = Plain::parse(response)?;
+        self.name = Some(format!("{}@{}", plain.authcid, self.host));
         let account = account_of(&plain.authcid, &self.host);
         check_authzid(plain.authzid.as_deref(), account.as_ref())?;
         let password = Password::new(String::clone(&plain.password));
@@ -120,8 +141,16 @@ impl Exchange {
     }
 
     /// RFC 5802 §5: the client's first message, and ours.
-    async fn scram_first(&mut self, hash: Hash, response: &[u8]) -> Result<Step, SaslFailure> {
+    async fn scram_first(
+        &mut self,
+        hash: Hash,
+        plus: bool,
+        response: &[u8],
+    ) -> Result<Step, SaslFailure> {
         let first = ClientFirst::parse(response)?;
+        self.name = Some(format!("{}@{}", first.username, self.host));
+        let mut binding = first.gs2_header.clone().into_bytes();
+        binding.extend_from_slice(self.binding(&first.flag, plus)?);
         let account = account_of(&first.username, &self.host);
         check_authzid(first.authzid.as_deref(), account.as_ref())?;
         let known = self
@@ -137,12 +166,33 @@ impl Exchange {
         self.state = State::Proof(Box::new(Proof {
             account,
             known,
-            gs2_header: first.gs2_header,
+            binding,
             nonce,
             client_first_bare: first.bare,
             server_first,
         }));
         Ok(Step::Challenge(challenge))
+    }
+
+    /// The data of the channel binding that the client's flag names (RFC 5802 §6). The texts of the failures are
+    /// those of SCRAM's `e=` (§7).
+    fn binding(&self, flag: &Flag, plus: bool) -> Result<&[u8], SaslFailure> {
+        match flag {
+            Flag::Bound(name) if plus => self.channel.binding(name).ok_or_else(|| {
+                SaslCondition::NotAuthorized.text("unsupported-channel-binding-type")
+            }),
+            Flag::Bound(_) => Err(SaslFailure::malformed(
+                "this mechanism has no channel binding",
+            )),
+            Flag::Unbound | Flag::NotOffered if plus => Err(SaslFailure::malformed(
+                "this mechanism needs a channel binding",
+            )),
+            // Somebody between us took the offer out of the features.
+            Flag::NotOffered if self.auth.offers_binding(&self.host, &self.channel) => {
+                Err(SaslCondition::NotAuthorized.text("server-does-support-channel-binding"))
+            }
+            Flag::Unbound | Flag::NotOffered => Ok(&[]),
+        }
     }
 
     async fn look_up(
@@ -160,7 +210,7 @@ impl Exchange {
 /// RFC 5802 §5: the client's proof, and ours.
 fn scram_final(proof: Proof, response: &[u8]) -> Result<Step, SaslFailure> {
     let last = ClientFinal::parse(response)?;
-    scram::agrees(&last, &proof.gs2_header, &proof.nonce)?;
+    scram::agrees(&last, &proof.binding, &proof.nonce)?;
     let message = scram::auth_message(
         &proof.client_first_bare,
         &proof.server_first,

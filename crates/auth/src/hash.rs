@@ -29,6 +29,15 @@ impl Hash {
         }
     }
 
+    /// The mechanism with channel binding.
+    pub(crate) fn mechanism_plus(self) -> &'static str {
+        match self {
+            Hash::Sha1 => "SCRAM-SHA-1-PLUS",
+            Hash::Sha256 => "SCRAM-SHA-256-PLUS",
+            Hash::Sha512 => "SCRAM-SHA-512-PLUS",
+        }
+    }
+
     /// The length of its output in bytes.
     pub(crate) fn len(self) -> usize {
         match self {

@@ -1,9 +1,10 @@
 //! Who is who: SASL on the server's side, and the credentials behind it.
 //!
-//! SCRAM over SHA-512, SHA-256 and SHA-1 (RFC 5802, RFC 7677) and PLAIN (RFC 4616) against stored SCRAM keys; a
-//! password itself is never stored. An authentication has three outcomes: yes, no, and *cannot tell now*. An
+//! SCRAM over SHA-512, SHA-256 and SHA-1 (RFC 5802, RFC 7677), with and without channel binding, and PLAIN (RFC
+//! 4616), against stored SCRAM keys; a password itself is never stored. An authentication has three outcomes: yes, no, and *cannot tell now*. An
 //! unknown account and a wrong password look alike, in words and in work.
 
+mod channel;
 mod credentials;
 mod encoding;
 mod exchange;
@@ -12,6 +13,7 @@ mod keys;
 mod password;
 mod scram;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ use xmpp::{BareJid, Condition, StanzaError};
 use credentials::Withheld;
 use hash::Hash;
 
+pub use channel::Channel;
 pub use encoding::{decode_initial, decode_response, encode_challenge, encode_success};
 pub use exchange::{Exchange, Step};
 pub use password::Password;
@@ -109,26 +112,46 @@ impl Auth {
         }))
     }
 
-    /// The mechanisms to offer at `host`, the best first (RFC 6120 §6.3.3). PLAIN only if the stream is
-    /// encrypted, or `plain_without_tls` permits it without; a hash only if all accounts there have keys for it.
-    pub fn mechanisms(&self, host: &str, tls: bool, plain_without_tls: bool) -> Vec<&'static str> {
-        let plain = (tls || plain_without_tls).then_some(PLAIN);
-        self.hashes(host)
-            .map(Hash::mechanism)
-            .chain(plain)
+    /// The mechanisms to offer at `host`, the best first (RFC 6120 §6.3.3). PLAIN only if the channel is
+    /// protected; a hash only if all accounts there have keys for it, and with `-PLUS` only if the channel can
+    /// be bound to.
+    pub fn mechanisms(&self, host: &str, channel: &Channel) -> Vec<&'static str> {
+        let bound = self.hashes(host).map(Hash::mechanism_plus);
+        bound
+            .filter(|_| !channel.bindings.is_empty())
+            .chain(self.hashes(host).map(Hash::mechanism))
+            .chain(channel.protected.then_some(PLAIN))
             .collect()
+    }
+
+    /// Whether a mechanism with channel binding is offered.
+    pub(crate) fn offers_binding(&self, host: &str, channel: &Channel) -> bool {
+        !channel.bindings.is_empty() && self.hashes(host).next().is_some()
     }
 
     /// Starts an authentication for accounts of `host`, a domain in its canonical form.
     ///
-    /// `tls` says whether the stream is encrypted, or PLAIN is permitted without that.
-    ///
     /// # Errors
     ///
-    /// - `invalid-mechanism`: there is no such mechanism.
-    /// - `encryption-required`: PLAIN without `tls`.
-    pub fn start(&self, host: &str, mechanism: &str, tls: bool) -> Result<Exchange, SaslFailure> {
-        Exchange::new(self.clone(), host, mechanism, tls)
+    /// - `invalid-mechanism`: there is no such mechanism, or the channel has nothing for it.
+    /// - `encryption-required`: PLAIN where the channel is not protected.
+    pub fn start(
+        &self,
+        host: &str,
+        mechanism: &str,
+        channel: Channel,
+    ) -> Result<Exchange, SaslFailure> {
+        let address = channel.address;
+        let started = Exchange::new(self.clone(), host, mechanism, channel);
+        if let Err(failure) = &started {
+            log_failure(address, mechanism, None, failure);
+        }
+        started
+    }
+
+    /// Logs an attempt that failed before a mechanism could judge it, or was given up.
+    pub fn refused(&self, address: Option<SocketAddr>, failure: &SaslFailure) {
+        log_failure(address, "", None, failure);
     }
 
     /// Makes an account with this password.
@@ -227,6 +250,19 @@ impl Auth {
     pub(crate) fn nonce(&self) -> Result<String, StorageError> {
         random(NONCE_BYTES).map(|bytes| encoding::encode(&bytes))
     }
+}
+
+/// The one line of a login that failed. What the client chose is shortened and escaped.
+fn log_failure(
+    address: Option<SocketAddr>,
+    mechanism: &str,
+    name: Option<&str>,
+    failure: &SaslFailure,
+) {
+    let address = address.map_or_else(|| "unknown".to_owned(), |at| at.ip().to_string());
+    let short = |text: &str| text.chars().take(64).collect::<String>();
+    let (mechanism, name) = (short(mechanism), name.map(short).unwrap_or_default());
+    tracing::info!(target: "natter::auth", %address, ?name, ?mechanism, why = %failure, "login failed");
 }
 
 fn random(bytes: usize) -> Result<Vec<u8>, StorageError> {

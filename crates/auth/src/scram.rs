@@ -9,9 +9,39 @@ use xmpp::{SaslCondition, SaslFailure};
 /// The longest name, nonce or identity that is read, in bytes.
 pub(crate) const FIELD_BYTES: usize = 1024;
 
+/// What a client says of channel binding (`gs2-cbind-flag`).
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Flag {
+    /// `n`: it cannot do that.
+    Unbound,
+    /// `y`: it can, and thinks that the server cannot.
+    NotOffered,
+    /// `p=`: it binds by this type.
+    Bound(String),
+}
+
+impl Flag {
+    fn parse(text: &str) -> Result<Flag, SaslFailure> {
+        let is_name = |name: &&str| {
+            let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+            !name.is_empty() && name.len() <= FIELD_BYTES && name.bytes().all(letter)
+        };
+        match text {
+            "n" => Ok(Flag::Unbound),
+            "y" => Ok(Flag::NotOffered),
+            _ => match text.strip_prefix("p=").filter(is_name) {
+                Some(name) => Ok(Flag::Bound(name.to_owned())),
+                None => Err(SaslFailure::malformed("an unknown GS2 flag")),
+            },
+        }
+    }
+}
+
 /// `client-first-message`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ClientFirst {
+    /// Whether it binds to the channel.
+    pub(crate) flag: Flag,
     /// The GS2 header, as sent: `n,,`.
     pub(crate) gs2_header: String,
     /// Who the client wants to act as.
@@ -25,9 +55,7 @@ pub(crate) struct ClientFirst {
 }
 
 impl ClientFirst {
-    /// Reads the message.
-    ///
-    /// The flags `n` and `y` are accepted, because no mechanism with channel binding is offered.
+    /// Reads the message. Whether its flag fits the mechanism is the caller's to judge.
     pub(crate) fn parse(message: &[u8]) -> Result<ClientFirst, SaslFailure> {
         let text = utf8(message)?;
         let mut fields = text.splitn(3, ',');
@@ -35,15 +63,8 @@ impl ClientFirst {
             (Some(flag), Some(identity), Some(bare)) => (flag, identity, bare),
             _ => return Err(SaslFailure::malformed("no GS2 header")),
         };
-        match flag {
-            "n" | "y" => {}
-            _ if flag.starts_with("p=") => {
-                return Err(SaslFailure::malformed(
-                    "channel binding is not supported by this mechanism",
-                ));
-            }
-            _ => return Err(SaslFailure::malformed("an unknown GS2 flag")),
-        }
+        let gs2_header = format!("{flag},{identity},");
+        let flag = Flag::parse(flag)?;
         let authzid = match identity {
             "" => None,
             _ => Some(unescape(attribute(identity, 'a')?)?),
@@ -60,7 +81,8 @@ impl ClientFirst {
         let nonce = nonce(attribute(attributes.next().unwrap_or_default(), 'r')?)?;
         extensions(attributes)?;
         Ok(ClientFirst {
-            gs2_header: format!("{flag},{identity},"),
+            flag,
+            gs2_header,
             authzid,
             username,
             nonce: nonce.to_owned(),
@@ -76,7 +98,7 @@ pub(crate) fn server_first(nonce: &str, salt: &[u8], iterations: u32) -> String 
 
 /// `client-final-message`.
 pub(crate) struct ClientFinal {
-    /// The GS2 header the client says it has sent.
+    /// The GS2 header the client says it has sent, and the data of the channel binding.
     pub(crate) channel_binding: Vec<u8>,
     /// Both nonces.
     pub(crate) nonce: String,
@@ -232,9 +254,9 @@ impl Plain {
 }
 
 /// Checks what the client says it has sent against what it sent.
-pub(crate) fn agrees(last: &ClientFinal, gs2_header: &str, nonce: &str) -> Result<(), SaslFailure> {
-    if last.channel_binding != gs2_header.as_bytes() {
-        return Err(SaslCondition::NotAuthorized.text("the channel bindings do not match"));
+pub(crate) fn agrees(last: &ClientFinal, binding: &[u8], nonce: &str) -> Result<(), SaslFailure> {
+    if last.channel_binding != binding {
+        return Err(SaslCondition::NotAuthorized.text("channel-bindings-dont-match"));
     }
     if last.nonce != nonce {
         return Err(SaslCondition::NotAuthorized.text("the nonce was changed"));
@@ -270,7 +292,7 @@ mod tests {
         let challenge = server_first(nonce, &keys.salt, keys.iterations);
         assert_eq!(challenge, expected[0]);
         let last = ClientFinal::parse(client_final.as_bytes()).ok().unwrap();
-        assert_eq!(agrees(&last, &first.gs2_header, nonce), Ok(()));
+        assert_eq!(agrees(&last, first.gs2_header.as_bytes(), nonce), Ok(()));
         let message = auth_message(&first.bare, &challenge, &last.without_proof);
         assert!(keys.accepts(&message, &last.proof));
         assert_eq!(
@@ -337,6 +359,10 @@ mod tests {
         assert_eq!(first.username, "a,b=c");
         assert_eq!(first.authzid.as_deref(), Some("me=x"));
         assert_eq!(first.gs2_header, "y,a=me=3Dx,");
+        assert_eq!(first.flag, Flag::NotOffered);
+        let bound = ClientFirst::parse(b"p=tls-exporter,,n=a,r=b").unwrap();
+        assert_eq!(bound.flag, Flag::Bound("tls-exporter".to_owned()));
+        assert_eq!(bound.gs2_header, "p=tls-exporter,,");
         assert_eq!(first.bare, "n=a=2Cb=3Dc,r=n0nce,x=later");
     }
 
@@ -349,7 +375,11 @@ mod tests {
             "n,".into(),
             "n,,".into(),
             "x,,n=user,r=abc".into(),
-            "p=tls-exporter,,n=user,r=abc".into(),
+            "p,,n=user,r=abc".into(),
+            "p=,,n=user,r=abc".into(),
+            "p=tls exporter,,n=user,r=abc".into(),
+            "N,,n=user,r=abc".into(),
+            format!("p={long},,n=user,r=abc"),
             "n,b=x,n=user,r=abc".into(),
             "n,,m=ext,n=user,r=abc".into(),
             "n,,n=user,m=ext,r=abc".into(),
@@ -405,14 +435,14 @@ mod tests {
     #[test]
     fn what_was_sent_first_cannot_be_changed() {
         let last = ClientFinal::parse(b"c=biws,r=abcdef,p=AAAA").ok().unwrap();
-        assert_eq!(agrees(&last, "n,,", "abcdef"), Ok(()));
+        assert_eq!(agrees(&last, b"n,,", "abcdef"), Ok(()));
         for (header, nonce) in [
             ("y,,", "abcdef"),
             ("n,a=x,", "abcdef"),
             ("n,,", "abcdeg"),
             ("n,,", "abcde"),
         ] {
-            let refused = agrees(&last, header, nonce).unwrap_err();
+            let refused = agrees(&last, header.as_bytes(), nonce).unwrap_err();
             assert_eq!(
                 refused.condition,
                 SaslCondition::NotAuthorized,

@@ -5,12 +5,13 @@ mod stage;
 use std::time::Duration;
 
 use auth::{
-    Auth, AuthOptions, Password, RegisterError, SaslCondition, SaslFailure, Step, decode_initial,
+    Auth, AuthOptions, Channel, Password, RegisterError, SaslCondition, SaslFailure, Step,
+    decode_initial,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
-use stage::{Client, HOST, Stage, alice, jid, stage};
+use stage::{Client, HOST, Stage, alice, bound, jid, protected, stage};
 use storage::Storage;
 
 const SCRAM: [&str; 3] = ["SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1"];
@@ -23,7 +24,7 @@ fn condition(step: &Step) -> Option<SaslCondition> {
 }
 
 async fn plain(stage: &Stage, message: &str) -> Step {
-    let mut exchange = stage.auth.start(HOST, "PLAIN", true).unwrap();
+    let mut exchange = stage.auth.start(HOST, "PLAIN", protected()).unwrap();
     exchange.begin(Some(message.as_bytes())).await
 }
 
@@ -35,13 +36,17 @@ fn scram_success() -> impl Fn(&Step) -> bool {
 async fn mechanisms_are_offered_best_first_and_plain_only_where_allowed() {
     let stage = stage().await;
     let with_plain = ["SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"];
-    assert_eq!(stage.auth.mechanisms(HOST, true, false), with_plain);
-    assert_eq!(stage.auth.mechanisms(HOST, false, false), SCRAM);
-    assert_eq!(stage.auth.mechanisms(HOST, false, true), with_plain);
-    let refused = |mechanism, tls| {
+    assert_eq!(stage.auth.mechanisms(HOST, &protected()), with_plain);
+    assert_eq!(stage.auth.mechanisms(HOST, &Channel::default()), SCRAM);
+    assert_eq!(stage.auth.mechanisms("b.example", &protected()), with_plain);
+    let refused = |mechanism, protected| {
+        let channel = Channel {
+            protected,
+            ..Channel::default()
+        };
         stage
             .auth
-            .start(HOST, mechanism, tls)
+            .start(HOST, mechanism, channel)
             .err()
             .map(|failure| failure.condition)
     };
@@ -81,7 +86,7 @@ async fn the_right_password_logs_in_by_every_mechanism() {
     };
     assert_eq!(plain(&stage, "\0alice\0pencil").await, success);
     // RFC 6120 §6.4.2: without an initial response the server asks for it.
-    let mut exchange = stage.auth.start(HOST, "PLAIN", true).unwrap();
+    let mut exchange = stage.auth.start(HOST, "PLAIN", protected()).unwrap();
     assert_eq!(exchange.begin(None).await, Step::Challenge(Vec::new()));
     assert_eq!(exchange.step(b"\0alice\0pencil").await, success);
     let again = exchange.step(b"\0alice\0pencil").await;
@@ -136,7 +141,7 @@ async fn a_wrong_password_and_an_unknown_account_look_alike() {
 async fn made_up_salts_are_the_same_for_all_writings_of_a_name_and_after_a_restart() {
     let stage = stage().await;
     let salt = async |auth: &Auth, user: &str| {
-        let mut exchange = auth.start(HOST, "SCRAM-SHA-256", true).unwrap();
+        let mut exchange = auth.start(HOST, "SCRAM-SHA-256", protected()).unwrap();
         let Step::Challenge(challenge) = exchange.step(format!("n,,n={user},r=x").as_bytes()).await
         else {
             panic!("no challenge");
@@ -207,27 +212,122 @@ async fn nobody_can_act_as_another() {
     }
 }
 
+//
 #[tokio::test(flavor = "multi_thread")]
 async fn channel_binding_flags_are_judged() {
     let stage = stage().await;
-    for mechanism in SCRAM {
-        for (gs2_header, expected) in [
-            ("n,,", None),
-            ("y,,", None),
-            ("p=tls-exporter,,", Some(SaslCondition::MalformedRequest)),
-            ("p=tls-unique,,", Some(SaslCondition::MalformedRequest)),
-        ] {
-            let client = Client {
-                gs2_header,
-                ..Client::new(mechanism, "alice", "pencil")
-            };
-            assert_eq!(
-                condition(&client.run(&stage).await),
-                expected,
-                "{mechanism} {gs2_header}"
-            );
+    let (malformed, refused) = (
+        Some(SaslCondition::MalformedRequest),
+        Some(SaslCondition::NotAuthorized),
+    );
+    let cases = [
+        // mechanism, flag, binding data, over a channel without bindings, over one with
+        ("SCRAM-SHA-256", "n,,", "", None, None),
+        ("SCRAM-SHA-256", "y,,", "", None, refused),
+        (
+            "SCRAM-SHA-256",
+            "p=tls-exporter,,",
+            "exported",
+            malformed,
+            malformed,
+        ),
+        ("SCRAM-SHA-256", "p=tls-unique,,", "", malformed, malformed),
+        (
+            "SCRAM-SHA-512-PLUS",
+            "p=tls-exporter,,",
+            "exported",
+            None,
+            None,
+        ),
+        (
+            "SCRAM-SHA-256-PLUS",
+            "p=tls-exporter,,",
+            "exported",
+            None,
+            None,
+        ),
+        (
+            "SCRAM-SHA-1-PLUS",
+            "p=tls-server-end-point,,",
+            "hash",
+            None,
+            None,
+        ),
+        (
+            "SCRAM-SHA-1-PLUS",
+            "p=tls-server-end-point,,",
+            "exported",
+            None,
+            refused,
+        ),
+        ("SCRAM-SHA-1-PLUS", "p=tls-exporter,,", "", None, refused),
+        (
+            "SCRAM-SHA-1-PLUS",
+            "p=tls-exporter,,",
+            "exported!",
+            None,
+            refused,
+        ),
+        (
+            "SCRAM-SHA-1-PLUS",
+            "p=tls-unique,,",
+            "exported",
+            None,
+            refused,
+        ),
+        (
+            "SCRAM-SHA-1-PLUS",
+            "p=TLS-EXPORTER,,",
+            "exported",
+            None,
+            refused,
+        ),
+        ("SCRAM-SHA-1-PLUS", "n,,", "", None, malformed),
+        ("SCRAM-SHA-1-PLUS", "y,,", "", None, malformed),
+    ];
+    for (mechanism, gs2_header, binding, without, with) in cases {
+        let client = |channel: Channel| Client {
+            gs2_header,
+            binding,
+            channel,
+            ..Client::new(mechanism, "alice", "pencil")
+        };
+        let told = format!("{mechanism} {gs2_header} {binding}");
+        let step = client(bound()).run(&stage).await;
+        assert_eq!(condition(&step), with, "{told}: {step:?}");
+        if mechanism.ends_with("-PLUS") {
+            let refused = stage.auth.start(HOST, mechanism, Channel::default()).err();
+            let refused = refused.map(|failure| failure.condition);
+            assert_eq!(refused, Some(SaslCondition::InvalidMechanism), "{told}");
+        } else {
+            let step = client(Channel::default()).run(&stage).await;
+            assert_eq!(condition(&step), without, "{told}: {step:?}");
         }
     }
+    let unknown = Client {
+        gs2_header: "p=tls-unique,,",
+        channel: bound(),
+        ..Client::new("SCRAM-SHA-256-PLUS", "alice", "pencil")
+    };
+    let failure = SaslCondition::NotAuthorized.text("unsupported-channel-binding-type");
+    assert_eq!(unknown.run(&stage).await, Step::Failure(failure));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mechanisms_with_binding_come_first_where_there_is_one() {
+    let stage = stage().await;
+    assert_eq!(
+        stage.auth.mechanisms(HOST, &bound()),
+        [
+            "SCRAM-SHA-512-PLUS",
+            "SCRAM-SHA-256-PLUS",
+            "SCRAM-SHA-1-PLUS",
+            "SCRAM-SHA-512",
+            "SCRAM-SHA-256",
+            "SCRAM-SHA-1",
+            "PLAIN"
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -417,7 +517,7 @@ async fn a_store_that_is_silent_is_given_up_after_its_deadline() {
     let stage = stage().await;
     let silent = Storage::open(folder.path(), &stage.system).unwrap();
     let auth = Auth::new(silent, &stage.system, AuthOptions::default());
-    let mut exchange = auth.start(HOST, "PLAIN", true).unwrap();
+    let mut exchange = auth.start(HOST, "PLAIN", protected()).unwrap();
     let (step, ()) = tokio::join!(
         exchange.step(b"\0alice\0pencil"),
         stage.hand.advance(Duration::from_secs(5))
@@ -476,7 +576,7 @@ async fn credentials_with_too_few_iterations_are_made_anew() {
         ..AuthOptions::default()
     };
     let stronger = Auth::new(stage.storage.clone(), &stage.system, options);
-    let mut exchange = stronger.start(HOST, "PLAIN", true).unwrap();
+    let mut exchange = stronger.start(HOST, "PLAIN", protected()).unwrap();
     let step = exchange.step(b"\0alice\0pencil").await;
     assert!(matches!(step, Step::Success { .. }), "{step:?}");
     let found = stage.storage.accounts.credentials(&alice()).await;
@@ -500,7 +600,7 @@ async fn a_mechanism_that_an_account_has_no_keys_for_is_not_offered() {
     stage.auth.register(&bob, "secret".into()).await.unwrap();
     keep_only(&stage, &bob, "SCRAM-SHA-1").await;
     stage.auth.survey(HOST).await.unwrap();
-    let offered = |host| stage.auth.mechanisms(host, true, false);
+    let offered = |host| stage.auth.mechanisms(host, &protected());
     assert_eq!(offered(HOST), ["SCRAM-SHA-1", "PLAIN"]);
     assert_eq!(offered("b.example").len(), 4, "a host of its own");
     assert!(matches!(
@@ -589,12 +689,12 @@ async fn the_same_name_at_two_hosts_is_two_accounts() {
         .register(&jid("alice@b.example"), "crayon".into())
         .await
         .unwrap();
-    let mut exchange = stage.auth.start("b.example", "PLAIN", true).unwrap();
+    let mut exchange = stage.auth.start("b.example", "PLAIN", protected()).unwrap();
     assert_eq!(
         condition(&exchange.step(b"\0alice\0pencil").await),
         Some(SaslCondition::NotAuthorized)
     );
-    let mut exchange = stage.auth.start("b.example", "PLAIN", true).unwrap();
+    let mut exchange = stage.auth.start("b.example", "PLAIN", protected()).unwrap();
     let step = exchange.step(b"\0alice\0crayon").await;
     assert!(matches!(step, Step::Success { account, .. } if account == jid("alice@b.example")));
 }
@@ -671,12 +771,13 @@ fn nonsense_is_answered_with_a_failure() {
         failure_persistence: None,
         ..ProptestConfig::with_cases(128)
     };
-    proptest!(config, |(messages in proptest::collection::vec(message(), 1..4), proper_start: bool, which in 0..4_usize)| {
-        let mechanism = ["PLAIN", "SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1"][which];
+    proptest!(config, |(messages in proptest::collection::vec(message(), 1..4), proper_start: bool, which in 0..5_usize)| {
+        let mechanism = ["PLAIN", "SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "SCRAM-SHA-256-PLUS"][which];
         let ends = runtime.block_on(async {
-            let mut exchange = stage.auth.start(HOST, mechanism, true).unwrap();
+            let mut exchange = stage.auth.start(HOST, mechanism, bound()).unwrap();
             if proper_start && mechanism != "PLAIN" {
-                let step = exchange.step(b"n,,n=alice,r=clientnonce").await;
+                let flag = if mechanism.ends_with("-PLUS") { "p=tls-exporter" } else { "n" };
+                let step = exchange.step(format!("{flag},,n=alice,r=clientnonce").as_bytes()).await;
                 assert!(matches!(step, Step::Challenge(_)));
             }
             let mut steps = Vec::new();

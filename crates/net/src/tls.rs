@@ -1,13 +1,20 @@
 //! The server's side of a TLS handshake, bounded in time.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use otp::Clock;
-use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
+use parking_lot::Mutex;
+use rustls::server::{Acceptor, ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
+
+use crate::ChannelBindings;
+use crate::binding::end_point;
 
 /// A byte stream inside TLS, server's side.
 pub type TlsStream<S> = tokio_rustls::server::TlsStream<S>;
@@ -17,6 +24,23 @@ pub const ALPN_CLIENT: &[u8] = b"xmpp-client";
 
 /// Default time for a handshake.
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+
+/// TLS as the connections of one listener speak it.
+pub struct ServerConfig {
+    rustls: rustls::ServerConfig,
+}
+
+impl ServerConfig {
+    pub(crate) fn new(rustls: rustls::ServerConfig) -> ServerConfig {
+        ServerConfig { rustls }
+    }
+}
+
+impl fmt::Debug for ServerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerConfig").finish_non_exhaustive()
+    }
+}
 
 /// What a handshake settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +55,8 @@ pub struct TlsInfo {
     pub alpn: Option<Vec<u8>>,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
+    /// What a login can be tied to this connection by.
+    pub bindings: ChannelBindings,
 }
 
 /// Why a handshake failed. The peer was told by a TLS alert where one fits.
@@ -65,11 +91,80 @@ impl Tls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let accepted = clock.timeout(within, TlsAcceptor::from(config).accept(io));
-        let stream = accepted.await.map_err(|_| TlsError::Timeout)?;
-        let stream = stream.map_err(explain)?;
-        let info = describe(stream.get_ref().1);
-        Ok((stream, info))
+        let handshake = clock.timeout(within, shake_hands(io, &config));
+        handshake.await.map_err(|_| TlsError::Timeout)?
+    }
+}
+
+async fn shake_hands<S>(io: S, config: &ServerConfig) -> Result<(TlsStream<S>, TlsInfo), TlsError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let start = LazyConfigAcceptor::new(Acceptor::default(), io)
+        .await
+        .map_err(explain)?;
+    let shown = Arc::new(Shown {
+        resolver: Arc::clone(&config.rustls.cert_resolver),
+        chosen: Mutex::default(),
+    });
+    let mut own = config.rustls.clone();
+    own.cert_resolver = Arc::<Shown>::clone(&shown);
+    let stream = start
+        .into_stream_with(Arc::new(own), |connection| shown.remember(connection))
+        .await
+        .map_err(explain)?;
+    let connection = stream.get_ref().1;
+    let bindings = ChannelBindings::of(connection, shown.end_point(connection));
+    let info = describe(connection, bindings);
+    Ok((stream, info))
+}
+
+/// Notes which certificate one handshake shows: a reload may exchange those in service at any time.
+struct Shown {
+    resolver: Arc<dyn ResolvesServerCert>,
+    chosen: Mutex<Option<Arc<CertifiedKey>>>,
+}
+
+impl Shown {
+    fn hash(&self) -> Option<Vec<u8>> {
+        let chosen = self.chosen.lock().clone()?;
+        end_point(chosen.cert.first()?)
+    }
+
+    /// Puts the hash of the certificate into the session's tickets. Who resumes it is not shown a certificate,
+    /// and still means the one of the first handshake.
+    fn remember(&self, connection: &mut ServerConnection) {
+        // Whether a client that was asked to try again resumes a session is not known yet: its tickets
+        // carry nothing, and who resumes by one of them is not offered this binding.
+        if connection.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest) {
+            return;
+        }
+        let first = connection.received_resumption_data().map(<[u8]>::to_vec);
+        connection.set_resumption_data(&first.or_else(|| self.hash()).unwrap_or_default());
+    }
+
+    /// The hash of the certificate that the peer knows this server by.
+    fn end_point(&self, connection: &ServerConnection) -> Option<Vec<u8>> {
+        if connection.handshake_kind() != Some(HandshakeKind::Resumed) {
+            return self.hash();
+        }
+        // Sessions of TLS 1.2 are resumed without it.
+        let first = connection.received_resumption_data()?;
+        (!first.is_empty()).then(|| first.to_vec())
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let chosen = self.resolver.resolve(hello);
+        self.chosen.lock().clone_from(&chosen);
+        chosen
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shown").finish_non_exhaustive()
     }
 }
 
@@ -80,7 +175,7 @@ fn explain(error: io::Error) -> TlsError {
     }
 }
 
-fn describe(connection: &rustls::ServerConnection) -> TlsInfo {
+fn describe(connection: &ServerConnection, bindings: ChannelBindings) -> TlsInfo {
     let suite = connection
         .negotiated_cipher_suite()
         .map(|suite| suite.suite());
@@ -93,6 +188,7 @@ fn describe(connection: &rustls::ServerConnection) -> TlsInfo {
         sni: connection.server_name().map(str::to_owned),
         alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+        bindings,
     }
 }
 

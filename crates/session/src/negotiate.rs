@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::Auth;
+use auth::{Auth, Channel};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use otp::{Clock, Pid};
 use parking_lot::Mutex;
 use stream::{
     Authenticator, BindRequest, Binder, Element, Exchange, Feature, Negotiable, Outbound, Outcome,
-    Phase, SaslFailure, SaslStep, State, Then, TlsInfo,
+    Phase, SaslFailure, SaslStep, State, Then, Visitor,
 };
 use tokio::sync::oneshot;
 use xmpp::{Condition, FullJid, Kind, Stanza, StanzaError, StreamCondition};
@@ -33,21 +33,36 @@ pub struct AccountLogin {
 }
 
 impl Authenticator for AccountLogin {
-    fn mechanisms(&self, host: &str, tls: Option<&TlsInfo>) -> Vec<&'static str> {
-        self.auth
-            .mechanisms(host, tls.is_some(), self.plain_without_tls)
+    fn mechanisms(&self, host: &str, visitor: Visitor<'_>) -> Vec<&'static str> {
+        self.auth.mechanisms(host, &self.channel(visitor))
     }
 
     fn start(
         &self,
         host: &str,
         mechanism: &str,
-        tls: Option<&TlsInfo>,
+        visitor: Visitor<'_>,
     ) -> Result<Box<dyn Exchange>, SaslFailure> {
-        let exchange = self
-            .auth
-            .start(host, mechanism, tls.is_some() || self.plain_without_tls);
+        let exchange = self.auth.start(host, mechanism, self.channel(visitor));
         exchange.map(|exchange| Box::new(Login(exchange)) as Box<dyn Exchange>)
+    }
+
+    fn failed(&self, visitor: Visitor<'_>, failure: &SaslFailure) {
+        self.auth.refused(visitor.address, failure);
+    }
+}
+
+impl AccountLogin {
+    fn channel(&self, visitor: Visitor<'_>) -> Channel {
+        let bindings = visitor.tls.map(|tls| {
+            let types = tls.bindings.types();
+            types.filter_map(|name| Some((name, tls.bindings.get(name)?.to_vec())))
+        });
+        Channel {
+            address: visitor.address,
+            protected: visitor.tls.is_some() || self.plain_without_tls,
+            bindings: bindings.into_iter().flatten().collect(),
+        }
     }
 }
 

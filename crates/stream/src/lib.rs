@@ -42,7 +42,7 @@ pub use io::{Credit, Detached, Io, IoEvent, IoHandle, IoOptions, Proceed, Reache
 pub use negotiation::{
     Authenticator, Bind, BindRequest, Binder, Exchange, Feature, LegacySession, Negotiable,
     Negotiation, Next, Outcome, Phase, Profile, Sasl, SaslCondition, SaslFailure, SaslStep,
-    StartTls, State, Step, Then, TlsPolicy, stanza_answer, stanza_refusal,
+    StartTls, State, Step, Then, TlsPolicy, Visitor, stanza_answer, stanza_refusal,
 };
 pub use outbound::Outbound;
 pub use tcp::{Framing, TcpTransport, memory};

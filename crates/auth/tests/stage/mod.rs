@@ -1,6 +1,6 @@
 //! A server where alice has the password `pencil`, and a client of SCRAM.
 
-use auth::{Auth, AuthOptions, Exchange, Step};
+use auth::{Auth, AuthOptions, Channel, Exchange, Step};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -57,10 +57,33 @@ pub fn alice() -> BareJid {
     jid("alice@a.example")
 }
 
+/// An encrypted channel that nothing can be bound to.
+pub fn protected() -> Channel {
+    Channel {
+        protected: true,
+        ..Channel::default()
+    }
+}
+
+/// An encrypted channel with two bindings.
+pub fn bound() -> Channel {
+    Channel {
+        bindings: vec![
+            ("tls-exporter", b"exported".to_vec()),
+            ("tls-server-end-point", b"hash".to_vec()),
+        ],
+        ..protected()
+    }
+}
+
 /// A client of SCRAM, written from the RFC and sharing no code with the server.
 pub struct Client {
     pub mechanism: &'static str,
     pub gs2_header: &'static str,
+    /// The data of the channel binding.
+    pub binding: &'static str,
+    /// What the server knows of the connection.
+    pub channel: Channel,
     pub user: &'static str,
     pub password: &'static str,
 }
@@ -70,6 +93,8 @@ impl Client {
         Client {
             mechanism,
             gs2_header: "n,,",
+            binding: "",
+            channel: Channel::default(),
             user,
             password,
         }
@@ -82,16 +107,16 @@ impl Client {
             mac.finalize().into_bytes().to_vec()
         }
         match self.mechanism {
-            "SCRAM-SHA-1" => sign::<Hmac<Sha1>>(key, data),
-            "SCRAM-SHA-256" => sign::<Hmac<Sha256>>(key, data),
+            "SCRAM-SHA-1" | "SCRAM-SHA-1-PLUS" => sign::<Hmac<Sha1>>(key, data),
+            "SCRAM-SHA-256" | "SCRAM-SHA-256-PLUS" => sign::<Hmac<Sha256>>(key, data),
             _ => sign::<Hmac<Sha512>>(key, data),
         }
     }
 
     fn digest(&self, data: &[u8]) -> Vec<u8> {
         match self.mechanism {
-            "SCRAM-SHA-1" => Sha1::digest(data).to_vec(),
-            "SCRAM-SHA-256" => Sha256::digest(data).to_vec(),
+            "SCRAM-SHA-1" | "SCRAM-SHA-1-PLUS" => Sha1::digest(data).to_vec(),
+            "SCRAM-SHA-256" | "SCRAM-SHA-256-PLUS" => Sha256::digest(data).to_vec(),
             _ => Sha512::digest(data).to_vec(),
         }
     }
@@ -118,7 +143,8 @@ impl Client {
     }
 
     pub async fn start(&self, stage: &Stage) -> (Exchange, Step) {
-        let mut exchange = stage.auth.start(HOST, self.mechanism, false).unwrap();
+        let channel = self.channel.clone();
+        let mut exchange = stage.auth.start(HOST, self.mechanism, channel).unwrap();
         let step = exchange.begin(Some(self.first().as_bytes())).await;
         (exchange, step)
     }
@@ -139,7 +165,8 @@ impl Client {
             .parse()
             .unwrap();
         let salted = self.salted(&salt, iterations);
-        let without_proof = format!("c={},r={nonce}", STANDARD.encode(self.gs2_header));
+        let bound = STANDARD.encode(format!("{}{}", self.gs2_header, self.binding));
+        let without_proof = format!("c={bound},r={nonce}");
         let message = format!("n={},r=clientnonce,{challenge},{without_proof}", self.user);
         let client_key = self.hmac(&salted, b"Client Key");
         let signature = self.hmac(&self.digest(&client_key), message.as_bytes());

@@ -17,10 +17,10 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use otp::Clock;
 use parking_lot::Mutex;
-use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::version::{TLS12, TLS13};
 
+use crate::ServerConfig;
 use files::Loaded;
 use resolver::{Resolver, Set};
 
@@ -216,7 +216,7 @@ impl Certificates {
     /// is the configuration's. Reloads reach it.
     pub fn server_config(&self, alpn: &[&[u8]]) -> Arc<ServerConfig> {
         let provider = Arc::new(ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider)
+        let builder = rustls::ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
             .expect("the provider speaks TLS 1.2 and 1.3");
         let mut config = builder
@@ -228,7 +228,7 @@ impl Certificates {
             // Without random numbers for tickets, resumption falls back to rustls' memory.
             Err(error) => tracing::warn!(target: "natter::net", %error, "no session tickets"),
         }
-        Arc::new(config)
+        Arc::new(ServerConfig::new(config))
     }
 }
 

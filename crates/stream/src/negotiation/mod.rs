@@ -16,7 +16,7 @@ use xmpp::{BareJid, FullJid, StreamCondition, StreamError, ns};
 
 pub use bind::{Bind, BindRequest, Binder, LegacySession, stanza_answer, stanza_refusal};
 pub use negotiable::{Feature, Negotiable, Outcome, Phase, State, Then};
-pub use sasl::{Authenticator, Exchange, Sasl, SaslStep};
+pub use sasl::{Authenticator, Exchange, Sasl, SaslStep, Visitor};
 pub use starttls::{StartTls, TlsPolicy};
 pub use xmpp::{SaslCondition, SaslFailure};
 

@@ -1,5 +1,6 @@
 //! SASL (RFC 6120 §6). Which mechanisms there are and who may log in is the [`Authenticator`]'s.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -13,10 +14,28 @@ use crate::encode;
 /// Failed logins after which the stream ends (RFC 6120 §6.4.5: two to five retries).
 const ATTEMPTS: u32 = 5;
 
+/// Who wants to log in, as far as the connection shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Visitor<'a> {
+    /// Where it comes from, where the transport knows.
+    pub address: Option<SocketAddr>,
+    /// The TLS handshake, inside TLS.
+    pub tls: Option<&'a TlsInfo>,
+}
+
+impl<'a> Visitor<'a> {
+    fn of(state: &'a State) -> Visitor<'a> {
+        Visitor {
+            address: state.peer(),
+            tls: state.tls.as_ref(),
+        }
+    }
+}
+
 /// Who can log in, and how.
 pub trait Authenticator: Send + Sync + 'static {
-    /// The mechanisms to offer for a host, best first; without TLS `tls` is `None`.
-    fn mechanisms(&self, host: &str, tls: Option<&TlsInfo>) -> Vec<&'static str>;
+    /// The mechanisms to offer for a host, best first.
+    fn mechanisms(&self, host: &str, visitor: Visitor<'_>) -> Vec<&'static str>;
 
     /// Starts one attempt.
     ///
@@ -28,8 +47,11 @@ pub trait Authenticator: Send + Sync + 'static {
         &self,
         host: &str,
         mechanism: &str,
-        tls: Option<&TlsInfo>,
+        visitor: Visitor<'_>,
     ) -> Result<Box<dyn Exchange>, SaslFailure>;
+
+    /// Hears of an attempt that failed before an [`Exchange`] could judge it, or was given up.
+    fn failed(&self, visitor: Visitor<'_>, failure: &SaslFailure);
 }
 
 /// One attempt to log in.
@@ -80,7 +102,7 @@ impl Sasl {
             "response" => self.respond(state, element).await,
             "abort" => {
                 state.slot::<Login>().exchange = None;
-                failed(state, SaslCondition::Aborted.into())
+                self.fail(state, SaslCondition::Aborted.into())
             }
             _ => Outcome::fail(StreamCondition::UnsupportedStanzaType.into()),
         }
@@ -89,15 +111,15 @@ impl Sasl {
     async fn start(&self, state: &mut State, element: &Element) -> Outcome {
         state.slot::<Login>().exchange = None;
         if self.lacks_tls(state) {
-            return failed(state, SaslCondition::EncryptionRequired.into());
+            return self.fail(state, SaslCondition::EncryptionRequired.into());
         }
         let Some(host) = state.host.clone() else {
-            return failed(state, SaslCondition::NotAuthorized.into());
+            return self.fail(state, SaslCondition::NotAuthorized.into());
         };
         let mechanism = element.attr("mechanism").unwrap_or_default();
         let started = self
             .authenticator
-            .start(&host, mechanism, state.tls.as_ref());
+            .start(&host, mechanism, Visitor::of(state));
         let exchange = match started {
             Ok(exchange) => exchange,
             Err(failure) => return failed(state, failure),
@@ -108,14 +130,35 @@ impl Sasl {
             // All mechanisms here let the client speak first: an empty challenge asks for it.
             return Outcome::answer(format!("<challenge xmlns='{}'/>", ns::SASL));
         }
-        step(state, initial).await
+        self.step(state, element).await
     }
 
     async fn respond(&self, state: &mut State, element: &Element) -> Outcome {
         if state.slot::<Login>().exchange.is_none() {
-            return failed(state, SaslCondition::MalformedRequest.into());
+            return self.fail(state, SaslCondition::MalformedRequest.into());
         }
-        step(state, element.text()).await
+        self.step(state, element).await
+    }
+
+    async fn step(&self, state: &mut State, element: &Element) -> Outcome {
+        let data = match encode::decode(element.text()) {
+            Some(data) if element.children().is_empty() => data,
+            Some(_) => {
+                state.slot::<Login>().exchange = None;
+                return self.fail(state, SaslCondition::MalformedRequest.into());
+            }
+            None => {
+                state.slot::<Login>().exchange = None;
+                return self.fail(state, SaslCondition::IncorrectEncoding.into());
+            }
+        };
+        step(state, &data).await
+    }
+
+    /// Answers a failure of our own finding.
+    fn fail(&self, state: &mut State, failure: SaslFailure) -> Outcome {
+        self.authenticator.failed(Visitor::of(state), &failure);
+        failed(state, failure)
     }
 }
 
@@ -126,14 +169,10 @@ struct Login {
     failures: u32,
 }
 
-async fn step(state: &mut State, text: &str) -> Outcome {
+async fn step(state: &mut State, data: &[u8]) -> Outcome {
     let login = state.slot::<Login>();
     let exchange = login.exchange.as_mut().expect("a step follows a start");
-    let step = match encode::decode(text) {
-        Some(data) => exchange.step(&data).await,
-        None => SaslStep::Failure(SaslCondition::IncorrectEncoding.into()),
-    };
-    match step {
+    match exchange.step(data).await {
         SaslStep::Challenge(data) => {
             let data = encode::encode(&data);
             Outcome::answer(format!(
@@ -177,6 +216,22 @@ fn failed(state: &mut State, failure: SaslFailure) -> Outcome {
     Outcome::with(answer, then)
 }
 
+/// The types of channel binding that are taken, where a mechanism uses them (XEP-0440).
+fn channel_bindings(tls: Option<&TlsInfo>, offered: &[&str]) -> String {
+    let used = offered.iter().any(|name| name.ends_with("-PLUS"));
+    let Some(tls) = tls.filter(|_| used) else {
+        return String::new();
+    };
+    let types = tls.bindings.types();
+    let list: String = types
+        .map(|name| format!("<channel-binding type='{name}'/>"))
+        .collect();
+    format!(
+        "<sasl-channel-binding xmlns='{}'>{list}</sasl-channel-binding>",
+        ns::SASL_CB
+    )
+}
+
 impl Negotiable for Sasl {
     fn phases(&self) -> &'static [Phase] {
         &[Phase::Connected]
@@ -187,7 +242,7 @@ impl Negotiable for Sasl {
             return None;
         }
         let host = state.host.as_deref()?;
-        let offered = self.authenticator.mechanisms(host, state.tls.as_ref());
+        let offered = self.authenticator.mechanisms(host, Visitor::of(state));
         if offered.is_empty() {
             return None;
         }
@@ -195,8 +250,9 @@ impl Negotiable for Sasl {
             .iter()
             .map(|name| format!("<mechanism>{name}</mechanism>"))
             .collect();
+        let bindings = channel_bindings(state.tls.as_ref(), &offered);
         Some(Feature::new(format!(
-            "<mechanisms xmlns='{}'>{list}</mechanisms>",
+            "<mechanisms xmlns='{}'>{list}</mechanisms>{bindings}",
             ns::SASL
         )))
     }

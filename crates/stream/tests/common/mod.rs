@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::BoxFuture;
-use net::{ServerConfig, TlsInfo};
+use net::ServerConfig;
 use otp::Clock;
 use stream::*;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
@@ -18,8 +18,8 @@ use xmpp::{BareJid, Condition, FullJid, StanzaError};
 pub struct Doorman;
 
 impl Authenticator for Doorman {
-    fn mechanisms(&self, _host: &str, tls: Option<&TlsInfo>) -> Vec<&'static str> {
-        match tls {
+    fn mechanisms(&self, _host: &str, visitor: Visitor<'_>) -> Vec<&'static str> {
+        match visitor.tls {
             Some(_) => vec!["TWICE", "WORD"],
             None => vec!["WORD"],
         }
@@ -29,7 +29,7 @@ impl Authenticator for Doorman {
         &self,
         host: &str,
         mechanism: &str,
-        _tls: Option<&TlsInfo>,
+        _visitor: Visitor<'_>,
     ) -> Result<Box<dyn stream::Exchange>, SaslFailure> {
         let challenges = match mechanism {
             "WORD" => 0,
@@ -41,6 +41,8 @@ impl Authenticator for Doorman {
             challenges,
         }))
     }
+
+    fn failed(&self, _visitor: Visitor<'_>, _failure: &SaslFailure) {}
 }
 
 struct Asking {
