@@ -15,7 +15,7 @@ use crate::hooks::{
     RosterInSubscription, SmReceivePacket,
 };
 use crate::sm::Sessions;
-use crate::table::{Entry, For, Refused};
+use crate::table::{Entry, For, Refused, Storing};
 
 /// Takes a packet for an account of this server.
 pub(crate) fn deliver(sessions: &Sessions, packet: Packet) -> Routing {
@@ -97,16 +97,19 @@ fn message(
 fn to_takers(sessions: &Sessions, account: BareJid, packet: Packet) -> Routing {
     // What comes back from a session that could not deliver it may be older than what waits in the offline
     // queue: it takes its place there, where it can.
-    let packet = if packet.meta.flags.contains(Flags::RESENT) {
-        packet
+    let (packet, storing) = if packet.meta.flags.contains(Flags::RESENT) {
+        (packet, None)
     } else {
         match give_to_takers(sessions, &account, packet, For::LiveTaker) {
             Ok(()) => return Routing::done(),
-            Err(packet) => packet,
+            Err(refused) => refused,
         }
     };
     let sessions = sessions.clone();
-    Routing::later(async move { keep(&sessions, account, packet).await })
+    Routing::later(async move {
+        keep(&sessions, account, packet).await;
+        drop(storing);
+    })
 }
 
 /// The first that takes messages hears the primary, the others copies; the packet again if there is none,
@@ -116,7 +119,7 @@ fn give_to_takers(
     account: &BareJid,
     mut packet: Packet,
     whom: For,
-) -> Result<(), Packet> {
+) -> Result<(), (Packet, Option<Storing>)> {
     let takers = sessions.table.takers(account);
     // Of several, one that hands out the queue holds its copy back meanwhile.
     let whom = if takers.len() > 1 { For::Taker } else { whom };
@@ -125,17 +128,18 @@ fn give_to_takers(
     loop {
         let taker = match takers.next() {
             Some(taker) => taker,
-            None => return Err(packet),
+            None => return Err((packet, None)),
         };
         match give(sessions, taker, packet, whom) {
             Ok(()) => break,
-            Err(refused) => packet = refused,
+            Err((refused, None)) => packet = refused,
+            Err(queueing) => return Err(queueing),
         }
     }
     if let Some(copy) = copy {
         for taker in takers {
             // A copy that finds no room is dropped: its primary is elsewhere.
-            if let Err(refused) = give(sessions, taker, copy.copy(), whom) {
+            if let Err((refused, _)) = give(sessions, taker, copy.copy(), whom) {
                 refused.drop_by_rule();
             }
         }
@@ -169,7 +173,7 @@ async fn keep(sessions: &Sessions, account: BareJid, packet: Packet) {
         Kept::Refused(_) | Kept::No | Kept::Ignored => {
             match give_to_takers(sessions, &account, packet, For::Taker) {
                 Ok(()) => return,
-                Err(packet) => packet,
+                Err((packet, _)) => packet,
             }
         }
     };
@@ -400,26 +404,32 @@ fn iq(sessions: &Sessions, account: BareJid, full: Option<FullJid>, packet: Pack
 }
 
 /// Puts a packet into a session's mailbox; what it refuses, the rules of §8.5 find another place for.
-fn hand_over(sessions: &Sessions, session: &Entry, packet: Packet) -> Routing {
+fn hand_over(sessions: &Sessions, session: &Arc<Entry>, packet: Packet) -> Routing {
     match give(sessions, session, packet, For::Resource) {
         Ok(()) => Routing::done(),
-        Err(packet) => sessions.router.reroute(packet),
+        Err((packet, _)) => sessions.router.reroute(packet),
     }
 }
 
 /// Puts a packet into a session's mailbox, or gives it back. A session whose mailbox is full reads too
 /// slowly: it ends with `resource-constraint`, and what it did not get is routed again.
-fn give(sessions: &Sessions, session: &Entry, packet: Packet, whom: For) -> Result<(), Packet> {
+fn give(
+    sessions: &Sessions,
+    session: &Arc<Entry>,
+    packet: Packet,
+    whom: For,
+) -> Result<(), (Packet, Option<Storing>)> {
     step!(packet.meta, "deliver", session = %session.jid);
     match session.offer(packet.enclose(sessions.router.dead_letters()), whom) {
         Ok(()) => Ok(()),
-        Err(Refused::Away(parcel)) => Err(parcel.take()),
+        Err(Refused::Away(parcel)) => Err((parcel.take(), None)),
+        Err(Refused::Queueing(parcel, storing)) => Err((parcel.take(), Some(storing))),
         Err(Refused::Full(parcel)) => {
             if session.pid.is_alive() {
                 let _ = session.pid.control(c2s::Cast::Overrun);
             }
             sessions.table.close(session);
-            Err(parcel.take())
+            Err((parcel.take(), None))
         }
     }
 }

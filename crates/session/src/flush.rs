@@ -21,6 +21,8 @@ pub(crate) struct Flush {
     after: Option<i64>,
     /// More was stored meanwhile: the queue is read once more at its end.
     pub(crate) again: bool,
+    /// It was at its end, and nothing more is stored but what is on its way there: that is waited for.
+    pub(crate) waits: bool,
 }
 
 impl Flush {
@@ -39,13 +41,13 @@ impl Flush {
             .unwrap_or_default()
     }
 
-    /// Whether the queue is at its end; false when more was stored meanwhile, perhaps further to the front.
-    pub(crate) fn ends(&mut self) -> bool {
-        if self.again {
+    /// Whether more was stored meanwhile; if so, reads on from the front, where it may stand.
+    pub(crate) fn has_more(&mut self) -> bool {
+        let again = self.again;
+        if again {
             *self = Flush::default();
-            return false;
         }
-        true
+        again
     }
 
     /// Forgets in the store what was written of the session's page.

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use otp::Pid;
@@ -36,6 +36,8 @@ pub struct Entry {
     /// Whether the stream is encrypted.
     pub encrypted: bool,
     state: RwLock<Shown>,
+    /// How many messages are being stored because it was the queue's turn.
+    storing: AtomicUsize,
     interested: AtomicBool,
     withdrawn: AtomicBool,
     /// Whom it told its presence although their subscription does not say so (RFC 6121 §4.6).
@@ -73,10 +75,30 @@ pub(crate) enum For {
     LiveTaker,
 }
 
+/// A message on its way into the offline queue instead of to a session. At its end, whatever that is, the
+/// session looks into the queue, and before the sender's next message comes.
+pub(crate) struct Storing(Arc<Entry>);
+
+impl Storing {
+    fn of(entry: &Arc<Entry>) -> Storing {
+        entry.storing.fetch_add(1, Ordering::AcqRel);
+        Storing(Arc::clone(entry))
+    }
+}
+
+impl Drop for Storing {
+    fn drop(&mut self) {
+        self.0.storing.fetch_sub(1, Ordering::AcqRel);
+        let _ = self.0.pid.cast(Cast::Flush);
+    }
+}
+
 /// Why a session was not given a parcel.
 pub(crate) enum Refused {
     /// It has left, or is not such a one any more.
     Away(Parcel),
+    /// It is the offline queue's turn: the message is to be stored.
+    Queueing(Parcel, Storing),
     /// Its mailbox is full, or its process fell.
     Full(Parcel),
 }
@@ -103,15 +125,13 @@ impl Entry {
 
     /// Puts a parcel into its mailbox, if it is one whom it is for. Excludes a change of what it shows, so
     /// that nothing comes behind what it tells itself after the change.
-    pub(crate) fn offer(&self, parcel: Parcel, whom: For) -> Result<(), Refused> {
+    pub(crate) fn offer(self: &Arc<Self>, parcel: Parcel, whom: For) -> Result<(), Refused> {
         let shown = self.state.read();
-        let is_it = match whom {
-            For::Resource => true,
-            For::Taker => shown.takes_messages(),
-            For::LiveTaker => shown.takes_messages() && !shown.queueing,
-        };
-        if shown.closed || !is_it {
+        if shown.closed || (whom != For::Resource && !shown.takes_messages()) {
             return Err(Refused::Away(parcel));
+        }
+        if whom == For::LiveTaker && shown.queueing {
+            return Err(Refused::Queueing(parcel, Storing::of(self)));
         }
         self.pid.offer(parcel, Cast::Route).map_err(Refused::Full)
     }
@@ -138,6 +158,11 @@ impl Entry {
             shown.queueing = true;
         }
         before
+    }
+
+    /// Whether messages are being stored that it could not be given.
+    pub(crate) fn awaits_stored(&self) -> bool {
+        self.storing.load(Ordering::Acquire) > 0
     }
 
     /// Shows whose turn it is: the offline queue's, or that of live messages.
@@ -232,6 +257,7 @@ impl SessionTable {
             address: session.address,
             encrypted: session.encrypted,
             state: RwLock::default(),
+            storing: AtomicUsize::new(0),
             interested: AtomicBool::new(false),
             withdrawn: AtomicBool::new(false),
             directed: Mutex::default(),

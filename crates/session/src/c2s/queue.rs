@@ -107,7 +107,12 @@ impl C2s {
             // It will be looked into.
             Turn::Gather(..) => {}
             Turn::Wanted => self.begin_flush(ctx).await,
-            Turn::Flush(flush) => flush.again = true,
+            Turn::Flush(flush) => {
+                flush.again = true;
+                if std::mem::take(&mut flush.waits) {
+                    self.next_page(ctx).await;
+                }
+            }
         }
     }
 
@@ -195,10 +200,16 @@ impl C2s {
             };
             let waiting = flush.fetch(&self.sessions.router, &live.account).await;
             if waiting.is_empty() {
-                if flush.ends() {
-                    return self.end_flush(ctx).await;
+                // From now on live messages come and are held back, so that this comes to an end.
+                live.entry.set_queueing(false);
+                if flush.has_more() {
+                    continue;
                 }
-                continue;
+                if live.entry.awaits_stored() {
+                    flush.waits = true;
+                    return;
+                }
+                return self.end_flush(ctx).await;
             }
             let page = Page::new(waiting.iter().map(|w| w.place).collect(), ctx.pid().clone());
             *live.entry.page().lock() = Some(Arc::clone(&page));
@@ -251,8 +262,6 @@ impl C2s {
     async fn end_flush(&mut self, ctx: &mut Ctx<Self>) {
         let Some(live) = &mut self.live else { return };
         live.queue.turn = Turn::Live;
-        // Who stored a message until now says so before its next can come.
-        live.entry.set_queueing(false);
         if self.sessions.table.end_flush(&live.entry) {
             self.sessions.flush_offline(&live.account);
         }
