@@ -154,7 +154,9 @@ impl Server {
         let sessions = Sessions::new(&system, router.clone(), auth.clone());
         let surveyed = auth.clone();
         let commands = Commands::new(clock);
-        let services = Services::new().with(sessions.clone());
+        let services = Services::new()
+            .with(sessions.clone())
+            .with(modules::Privacy::default());
         let hosts: BTreeMap<String, Host> = loaded
             .hosts
             .iter()

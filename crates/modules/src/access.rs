@@ -1,8 +1,11 @@
 //! Who may ask an account's server about the account.
 
+use std::sync::Arc;
+
 use gen_mod::Host;
 use router::{Folded, Iq};
 use session::hooks::{RosterGetJidInfo, Subscribed};
+use session::{Entry, Sessions};
 use xmpp::{Condition, StanzaError};
 
 /// Whether the account itself asks.
@@ -29,4 +32,20 @@ pub(crate) async fn only_friends(host: &Host, iq: &Iq) -> Result<(), StanzaError
         Folded::Done(fold) | Folded::Stopped(fold) if fold.subscribed.from => Ok(()),
         _ => Err(Condition::ServiceUnavailable.into()),
     }
+}
+
+/// The session that asks about its own account.
+///
+/// # Errors
+///
+/// - `forbidden`: another asks; `service-unavailable` where that one may not even know the account.
+/// - `unexpected-request`: the session ended while it asked, so that nobody hears this.
+pub(crate) async fn own_session(host: &Host, iq: &Iq) -> Result<Arc<Entry>, StanzaError> {
+    if !is_own(iq) {
+        only_friends(host, iq).await?;
+        return Err(Condition::Forbidden.into());
+    }
+    let full = iq.from.try_as_full().ok();
+    let session = full.and_then(|jid| host.service::<Sessions>().table.session(jid));
+    session.ok_or_else(|| Condition::UnexpectedRequest.into())
 }

@@ -3,11 +3,14 @@
 mod access;
 mod disco;
 pub mod hooks;
+mod privacy;
 
+mod mod_blocking;
 mod mod_disco;
 mod mod_echo;
 mod mod_offline;
 mod mod_ping;
+mod mod_privacy;
 mod mod_register;
 mod mod_roster;
 mod mod_service_log;
@@ -16,12 +19,16 @@ mod mod_version;
 
 use gen_mod::{ModuleKind, kind};
 
+pub use privacy::Privacy;
+
 /// All modules of this build. One line each, alphabetical.
 pub static ALL: &[ModuleKind] = &[
+    kind::<mod_blocking::ModBlocking>(),
     kind::<mod_disco::ModDisco>(),
     kind::<mod_echo::ModEcho>(),
     kind::<mod_offline::ModOffline>(),
     kind::<mod_ping::ModPing>(),
+    kind::<mod_privacy::ModPrivacy>(),
     kind::<mod_register::ModRegister>(),
     kind::<mod_roster::ModRoster>(),
     kind::<mod_service_log::ModServiceLog>(),
@@ -31,9 +38,11 @@ pub static ALL: &[ModuleKind] = &[
 
 /// The modules that every host runs unless its configuration says otherwise.
 pub static STANDARD: &[&str] = &[
+    "mod_blocking",
     "mod_disco",
     "mod_offline",
     "mod_ping",
+    "mod_privacy",
     "mod_roster",
     "mod_time",
     "mod_version",

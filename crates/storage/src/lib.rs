@@ -9,6 +9,7 @@ mod accounts;
 mod batch;
 mod error;
 mod offline;
+mod privacy;
 mod roster;
 mod secrets;
 mod sqlite;
@@ -25,6 +26,9 @@ pub(crate) use batch::Step;
 pub use batch::{Batch, Committed, RosterVersion};
 pub use error::StorageError;
 pub use offline::{OfflineEntry, OfflineId, OfflineLimits, OfflineMessage, OfflineStore, Stored};
+pub use privacy::{
+    PrivacyAction, PrivacyItem, PrivacyKinds, PrivacyList, PrivacyLists, PrivacyStore, PrivacyWho,
+};
 pub use roster::{Roster, RosterChange, RosterItem, RosterStore, Subscription};
 pub use secrets::{Secret, Secrets};
 #[doc(hidden)]
@@ -75,6 +79,8 @@ pub struct Storage {
     pub roster: Arc<dyn RosterStore>,
     /// Messages for those who are away.
     pub offline: Arc<dyn OfflineStore>,
+    /// Privacy lists.
+    pub privacy: Arc<dyn PrivacyStore>,
     /// The server's own secrets.
     pub secrets: Arc<dyn Secrets>,
     next_place: i64,

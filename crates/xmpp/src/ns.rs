@@ -44,6 +44,8 @@ namespaces! {
     PRE_APPROVAL = "urn:xmpp:features:pre-approval";
     /// Data forms (XEP-0004).
     DATA_FORMS = "jabber:x:data";
+    /// Privacy lists (XEP-0016).
+    PRIVACY = "jabber:iq:privacy";
     /// Last activity (XEP-0012).
     LAST = "jabber:iq:last";
     /// Service discovery: who are you (XEP-0030).
@@ -82,6 +84,8 @@ namespaces! {
     RECEIPTS = "urn:xmpp:receipts";
     /// Blocking (XEP-0191).
     BLOCKING = "urn:xmpp:blocking";
+    /// The condition of errors about blocking (XEP-0191).
+    BLOCKING_ERRORS = "urn:xmpp:blocking:errors";
     /// Stream management (XEP-0198).
     SM = "urn:xmpp:sm:3";
     /// Ping (XEP-0199).

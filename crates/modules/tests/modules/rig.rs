@@ -56,7 +56,9 @@ impl Rig {
             clock: clock.clone(),
             system: system.clone(),
             commands: Commands::new(clock),
-            services: Services::new().with(sessions.clone()),
+            services: Services::new()
+                .with(sessions.clone())
+                .with(modules::Privacy::default()),
             modules: ModuleTable::default(),
         });
         let mut root = Supervisor::new(Strategy::OneForOne);
@@ -190,6 +192,12 @@ impl Rig {
             tokio::task::yield_now().await;
         }
         panic!("{what}: not within a million turns");
+    }
+
+    /// From now on the store answers nobody who reads.
+    pub async fn close_the_store(&self) {
+        let closed = self.root.terminate_child("storage_readers").await;
+        closed.expect("the readers are a child of the root");
     }
 
     pub async fn stop(self) {

@@ -20,6 +20,8 @@ const OWNED: &[&str] = &[
     "offline",
     "offline_total",
     "message",
+    "privacy_list",
+    "privacy_item",
 ];
 
 /// The store of accounts.

@@ -9,6 +9,7 @@ mod client;
 mod failure;
 mod fault;
 mod offline;
+mod privacy;
 mod queue;
 mod reader;
 mod roster;
@@ -82,6 +83,7 @@ pub(crate) fn open(
         accounts: Arc::new(accounts::SqliteAccounts(client.clone())),
         roster: Arc::new(roster::SqliteRoster(client.clone())),
         offline: Arc::new(offline::SqliteOffline(client.clone())),
+        privacy: Arc::new(privacy::SqlitePrivacy(client.clone())),
         secrets: Arc::new(secrets::SqliteSecrets(client)),
         next_place,
         engine: Arc::new(engine),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::failure::of_sqlite;
-use super::{FILE_NAME, backup};
+use super::{FILE_NAME, backup, privacy};
 use crate::StorageError;
 
 /// How long a connection waits for another's write lock before it is told of it.
@@ -131,6 +131,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
                 DELETE FROM message WHERE id = OLD.message;
             END;
         ",
+    },
+    Migration {
+        name: "privacy lists",
+        sql: privacy::SCHEMA,
     },
 ];
 
