@@ -27,8 +27,6 @@ pub trait Module: Sized + Send + 'static {
     const SOURCES: &'static [Source];
     /// Modules that it needs, or works better with.
     const DEPENDS: &'static [Depends] = &[];
-    /// Version of the state, for [`Module::code_change`].
-    const VERSION: u32 = 1;
     /// Its options, declared as data.
     type Opts: Options;
 
@@ -84,18 +82,6 @@ pub trait Module: Sized + Send + 'static {
     /// before it. Not called after a crash.
     fn stop(self, _reason: &ExitReason, _ctx: &ModuleCtx) -> impl Future<Output = ()> + Send {
         async move {}
-    }
-
-    /// This version's state out of an older version's.
-    ///
-    /// # Errors
-    ///
-    /// The old state, when it cannot be used; the module then starts anew.
-    fn code_change(_version: u32, old: Message, _ctx: &ModuleCtx) -> Result<Self, Message> {
-        match old.downcast::<Self>() {
-            Ok(same) => Ok(*same),
-            Err(other) => Err(other),
-        }
     }
 }
 
