@@ -398,13 +398,15 @@ impl Router {
         owner.call(call, CHANGE_WITHIN).await?
     }
 
-    /// Takes back all that a process registered.
+    /// Takes back all that a process registered. A router process that is down is not waited for: once it is
+    /// back it takes back what the dead registered.
     ///
     /// # Errors
     ///
     /// Only when the router process does not answer.
     pub async fn remove(&self, owner: ProcessId) -> Result<(), InstallError> {
-        self.change(Call::Remove(owner)).await
+        let call = Call::Remove(owner);
+        self.0.owner.call(call, CHANGE_WITHIN).await?
     }
 
     /// Registers one route.
