@@ -20,15 +20,17 @@ use net::{
 use node::{Node, NodeParts, Steering};
 use otp::{App, Clock, ExitReason, Shards, System};
 use router::Router;
-use session::{AccountLogin, ByHooks, C2s, C2sArgs, C2sOptions, Sessions};
+use session::{AccountLogin, ByHooks, C2s, C2sArgs, C2sOptions, Conflict, SessionPolicy, Sessions};
 use storage::{Storage, StorageError};
 use stream::{
-    Bind, Framing, IoOptions, LegacySession, Negotiable, Profile, Sasl, StartTls, TcpTransport,
-    TlsPolicy,
+    Bind, Framing, IoOptions, LegacySession, Negotiable, Profile, Rate, Sasl, StartTls,
+    TcpTransport, TlsPolicy,
 };
 use tokio::net::TcpStream;
 
-use crate::settings::{Listener, Loaded, Place, SettingsError, Standard, TlsMode};
+use crate::settings::{
+    ConflictPolicy, Limits, Listener, Loaded, Place, SettingsError, Standard, TlsMode,
+};
 use crate::steering::Steer;
 use crate::tree::{HostBranch, Trunk};
 
@@ -152,6 +154,7 @@ impl Server {
         router.count_from(storage.next_place().unsigned_abs());
         let auth = Auth::new(storage.clone(), &system, AuthOptions::default());
         let sessions = Sessions::new(&system, router.clone(), auth.clone());
+        sessions.set_policy(session_policy(&loaded.settings.limits));
         let surveyed = auth.clone();
         let commands = Commands::new(clock);
         let services = Services::new()
@@ -406,6 +409,17 @@ fn bind(address: &str, backlog: u32) -> io::Result<Vec<Bound>> {
         .collect()
 }
 
+fn session_policy(limits: &Limits) -> SessionPolicy {
+    SessionPolicy {
+        conflict: match limits.resource_conflict {
+            ConflictPolicy::CloseOld => Conflict::CloseOld,
+            ConflictPolicy::CloseNew => Conflict::CloseNew,
+            ConflictPolicy::SetResource => Conflict::SetResource,
+        },
+        most: limits.sessions_per_account,
+    }
+}
+
 /// Takes clients' connections: one session each.
 struct C2sDoor {
     sessions: Sessions,
@@ -466,6 +480,10 @@ impl C2sDoor {
             outbox_bytes: usize::try_from(limits.outbox_bytes.0).unwrap_or(usize::MAX),
             write_stall: limits.write_stall,
             keep_alive: Some(limits.keep_alive),
+            rate: Some(Rate {
+                bytes_per_second: limits.read_rate.0,
+                burst: limits.read_burst.0,
+            }),
             ..IoOptions::default()
         };
         C2sDoor {

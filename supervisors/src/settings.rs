@@ -55,6 +55,18 @@ options! {
     }
 }
 
+choice! {
+    /// What becomes of a session whose resource is bound already.
+    pub enum ConflictPolicy {
+        /// The older session ends.
+        CloseOld = "closeold",
+        /// The newer one is refused and may ask for another resource.
+        CloseNew = "closenew",
+        /// The newer one gets a resource of the server's making.
+        SetResource = "setresource",
+    }
+}
+
 options! {
     /// Certificates of the hosts and their services.
     pub struct TlsSettings {
@@ -82,6 +94,14 @@ options! {
         pub login_within: Duration [Duration::from_secs(1)..] = Duration::from_secs(60) => Restart,
         /// How long a client may take nothing of what it is written.
         pub write_stall: Duration [Duration::from_secs(1)..] = Duration::from_secs(30) => Restart,
+        /// Bytes a second that one client may send in the long run; what is more is read later.
+        pub read_rate: Bytes [Bytes(1000)..] = Bytes(1024 * 1024) => Restart,
+        /// Bytes that a client may send at once after it was silent.
+        pub read_burst: Bytes [Bytes(1000)..] = Bytes(8 * 1024 * 1024) => Restart,
+        /// Sessions of one account; one more ends the oldest.
+        pub sessions_per_account: usize [1..] = 50 => Restart,
+        /// What becomes of a session whose resource is bound already (RFC 6120 §7.7.2.2).
+        pub resource_conflict: ConflictPolicy = ConflictPolicy::CloseOld => Restart,
         /// Silence of the server after which it writes a space, so that a dead connection is noticed.
         pub keep_alive: Duration [Duration::from_secs(10)..] = Duration::from_secs(120) => Restart,
     }

@@ -17,5 +17,5 @@ pub use c2s::{C2s, C2sArgs, C2sOptions, Cast};
 pub use hooks::HOOKS;
 pub use local::{Local, LocalArgs, local_child_spec};
 pub use negotiate::{AccountLogin, ByHooks};
-pub use sm::{Sessions, Sm, Watch, sm_name};
+pub use sm::{Conflict, SessionPolicy, Sessions, Sm, Watch, sm_name};
 pub use table::{Entry, Opened, SessionTable};

@@ -110,12 +110,13 @@ impl SessionBinder {
             .with_resource_str(&resource)
             .map_err(|_| StanzaError::from(Condition::BadRequest).with_text("not a resource"))?;
         let (entry, replaced) = self.sessions.open(Opened {
-            jid: jid.clone(),
+            jid,
             pid: self.pid.clone(),
             since: self.clock.wall(),
             address: self.address,
             encrypted: request.tls.is_some(),
-        });
+        })?;
+        let jid = entry.jid.clone();
         *self.entry.lock() = Some(entry);
         if let Some(old) = replaced {
             let (gone, is_gone) = oneshot::channel();

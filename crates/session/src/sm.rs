@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use auth::Auth;
 use otp::{ChildSpec, Ctx, Flow, GenServer, Info, Init, MonitorRef, Name, Named, System};
+use parking_lot::RwLock;
 use router::Router;
-use xmpp::{BareJid, FullJid, StreamError};
+use xmpp::{BareJid, Condition, FullJid, StanzaError, StreamCondition, StreamError};
 
 use crate::c2s;
 use crate::flush::settle_page;
@@ -27,6 +28,7 @@ pub struct Sessions {
     pub auth: Auth,
     pub(crate) router: Router,
     sm: Named<Sm>,
+    policy: Arc<RwLock<SessionPolicy>>,
 }
 
 impl std::fmt::Debug for Sessions {
@@ -41,6 +43,35 @@ pub fn sm_name() -> Name {
     Name::new("sm", "")
 }
 
+/// What a new session may do to those of its account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionPolicy {
+    /// When its resource is bound already. Default: the older session ends.
+    pub conflict: Conflict,
+    /// Most sessions of one account; one more ends the oldest. Default: 50.
+    pub most: usize,
+}
+
+/// What becomes of a session that wants a resource which is bound (RFC 6120 §7.7.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conflict {
+    /// The older one ends.
+    CloseOld,
+    /// The newer one is refused with `conflict` and may ask for another.
+    CloseNew,
+    /// The newer one gets a resource of the server's making.
+    SetResource,
+}
+
+impl Default for SessionPolicy {
+    fn default() -> Self {
+        SessionPolicy {
+            conflict: Conflict::CloseOld,
+            most: 50,
+        }
+    }
+}
+
 impl Sessions {
     /// An empty table, over this router and these accounts.
     #[must_use]
@@ -51,6 +82,7 @@ impl Sessions {
             auth,
             router,
             sm,
+            policy: Arc::default(),
         }
     }
 
@@ -61,12 +93,52 @@ impl Sessions {
         ChildSpec::worker::<Sm>("sm", move || sessions.clone()).registered(sm_name())
     }
 
+    /// What new sessions may do from now on.
+    pub fn set_policy(&self, policy: SessionPolicy) {
+        *self.policy.write() = policy;
+    }
+
+    /// What new sessions may do.
+    #[must_use]
+    pub fn policy(&self) -> SessionPolicy {
+        self.policy.read().clone()
+    }
+
     /// Enters a session and has it monitored; gives the session whose address it takes over.
-    pub(crate) fn open(&self, session: Opened) -> (Arc<Entry>, Option<Arc<Entry>>) {
-        let (entry, replaced) = self.table.open(session);
+    ///
+    /// # Errors
+    ///
+    /// `conflict` when its resource is bound, and the policy says that the older session stays.
+    pub(crate) fn open(
+        &self,
+        mut session: Opened,
+    ) -> Result<(Arc<Entry>, Option<Arc<Entry>>), StanzaError> {
+        let policy = self.policy().conflict;
+        let (entry, replaced) = loop {
+            match self.table.open(session, policy == Conflict::CloseOld) {
+                Ok(opened) => break opened,
+                Err(_) if policy == Conflict::CloseNew => return Err(Condition::Conflict.into()),
+                Err(refused) => {
+                    session = refused;
+                    let own = session.jid.to_bare().with_resource_str(&xmpp::random_id());
+                    session.jid = own.expect("a random id is a resource");
+                }
+            }
+        };
         // Nobody there: a manager that starts reads the table first.
         let _ = self.sm.cast(Watch(Arc::clone(&entry)));
-        (entry, replaced)
+        self.end_oldest(&entry.jid.to_bare());
+        Ok((entry, replaced))
+    }
+
+    /// Ends those sessions of an account that are too many, the oldest first.
+    fn end_oldest(&self, account: &BareJid) {
+        let sessions = self.table.sessions(account);
+        let too_many = sessions.len().saturating_sub(self.policy().most.max(1));
+        for entry in sessions.iter().take(too_many) {
+            let error = StreamCondition::PolicyViolation.text("too many sessions of this account");
+            let _ = entry.pid.control(c2s::Cast::End(error));
+        }
     }
 
     /// Ends a session with this stream error. False when there is none at that address.

@@ -247,8 +247,22 @@ impl SessionTable {
     }
 
     /// Enters a session; gives the session that had its address until now.
-    pub fn open(&self, session: Opened) -> (Arc<Entry>, Option<Arc<Entry>>) {
+    ///
+    /// # Errors
+    ///
+    /// The new session, when it may `replace` none and its address is in use.
+    pub fn open(
+        &self,
+        session: Opened,
+        replace: bool,
+    ) -> Result<(Arc<Entry>, Option<Arc<Entry>>), Opened> {
         let bare = session.jid.to_bare();
+        let mut shard = self.shard(&bare).write();
+        let account = shard.entry(bare).or_default();
+        let replaced = account.sessions.iter().position(|e| e.jid == session.jid);
+        if replaced.is_some() && !replace {
+            return Err(session);
+        }
         let entry = Arc::new(Entry {
             jid: session.jid,
             pid: session.pid,
@@ -263,16 +277,13 @@ impl SessionTable {
             directed: Mutex::default(),
             page: Mutex::default(),
         });
-        let mut shard = self.shard(&bare).write();
-        let account = shard.entry(bare).or_default();
-        let replaced = account.sessions.iter().position(|e| e.jid == entry.jid);
         let replaced = replaced.map(|at| account.sessions.remove(at));
         if let Some(old) = &replaced {
             old.shut();
         }
         account.leaving.extend(replaced.clone());
         account.sessions.push(Arc::clone(&entry));
-        (entry, replaced)
+        Ok((entry, replaced))
     }
 
     /// Takes a session out: nobody delivers there from now on. False when it was out already:

@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use xmpp::{BareJid, FullJid, StreamError};
 
 use crate::outbox::{Closing, Outbox};
+use crate::shaper::{Rate, Shaper};
 use crate::{Fault, Inbound, Next, Outbound, Step, StreamHeader, Transport};
 
 /// Bytes framed before they are written together.
@@ -120,6 +121,8 @@ pub struct IoOptions {
     /// How long to wait for the peer's own end after ours, so that no reset destroys what is still
     /// on its way. Default: 2 s.
     pub linger: Duration,
+    /// How much the peer may send once stanzas flow; what is more is read later. Default: as much as it likes.
+    pub rate: Option<Rate>,
     /// Send a sign of life after so long without writing. Default: none.
     pub keep_alive: Option<Duration>,
 }
@@ -136,6 +139,7 @@ impl Default for IoOptions {
             write_stall: Duration::from_secs(30),
             close_within: Duration::from_secs(5),
             linger: Duration::from_secs(2),
+            rate: None,
             keep_alive: None,
         }
     }
@@ -304,6 +308,9 @@ pub struct Io<P: Send + 'static> {
     stall: Timer,
     end: Timer,
     keep_alive: Timer,
+    shaper: Option<Shaper>,
+    /// Reads nothing until then.
+    pause: Timer,
     told_end: bool,
 }
 
@@ -365,6 +372,8 @@ impl<P: Send + 'static> Io<P> {
             last_write: clock.now(),
             negotiation: Some(Box::pin(clock.sleep(options.negotiate_within))),
             keep_alive: None,
+            shaper: None,
+            pause: None,
             stall: None,
             end: None,
             clock,
@@ -427,6 +436,9 @@ impl<P: Send + 'static> Io<P> {
         if let Poll::Ready(woke) = self.poll_timers(cx) {
             return Poll::Ready(woke);
         }
+        if self.pause.is_some() && !is_due(&mut self.pause, cx) {
+            return Poll::Pending;
+        }
         if self.wants_frame() {
             return self.transport.poll_recv(cx).map(Woke::Heard);
         }
@@ -456,6 +468,8 @@ impl<P: Send + 'static> Io<P> {
                 Proceed::Flow => {
                     self.negotiation = None;
                     self.arm_keep_alive();
+                    let rate = self.options.rate;
+                    self.shaper = rate.map(|rate| Shaper::new(rate, self.clock.now()));
                     self.hear(Hearing::Flow);
                 }
             }
@@ -593,13 +607,17 @@ impl<P: Send + 'static> Io<P> {
         (self.tell)(event).map_err(|()| Detached::Lost)
     }
 
-    fn charge(&self, bytes: usize) -> Credit {
+    fn charge(&mut self, bytes: usize) -> Credit {
         if self.hearing != Hearing::Flow {
             return Credit { gate: None, bytes };
         }
         let mut out = self.shared.gate.out.lock();
         out.elements += 1;
         out.bytes += bytes;
+        drop(out);
+        let now = self.clock.now();
+        let pause = self.shaper.as_mut().and_then(|s| s.charge(bytes, now));
+        self.pause = pause.map(|pause| Box::pin(self.clock.sleep(pause)) as _);
         let gate = Some(self.shared.gate.clone());
         Credit { gate, bytes }
     }

@@ -125,6 +125,31 @@ async fn a_close_writes_everything_first_and_lingers_two_seconds() {
 }
 
 #[tokio::test]
+async fn who_sends_too_fast_is_read_later() {
+    let (clock, hand) = Clock::manual();
+    let (transport, mut peer) = memory(Framing::Client, Limits::default(), 4096);
+    let options = IoOptions {
+        rate: Some(stream::Rate {
+            bytes_per_second: 100,
+            burst: 10,
+        }),
+        ..IoOptions::default()
+    };
+    let mut server = Server::flowing(transport, &clock, options);
+    // Ten bytes each: the first is the burst, the second is owed.
+    say(&mut peer, "<a>3456</a><a>3456</a><a>3456</a>").await;
+    drop(element(&mut server).await);
+    drop(element(&mut server).await);
+    hand.advance(Duration::from_millis(99)).await;
+    assert!(server.events.try_recv().is_err());
+    hand.advance(Duration::from_millis(21)).await;
+    drop(element(&mut server).await);
+    // What is written does not wait.
+    server.io.close(None);
+    assert!(read_all(&mut peer).await.ends_with("</stream:stream>"));
+}
+
+#[tokio::test]
 async fn a_peer_that_stops_reading_is_left_after_thirty_seconds() {
     let (clock, hand) = Clock::manual();
     let (transport, _peer) = memory(Framing::Client, Limits::default(), 25);

@@ -15,8 +15,8 @@ impl Client {
         }
     }
 
-    /// Logs in as `alice` or `bob` and binds a resource.
-    pub async fn login(&mut self, name: &str, resource: &str) {
+    /// Logs in as `alice` or `bob` and asks for a resource; gives the answer.
+    pub async fn login(&mut self, name: &str, resource: &str) -> String {
         let secret = match name {
             "alice" => "AGFsaWNlAHNlY3JldA==",
             "bob" => "AGJvYgBzZWNyZXQ=",
@@ -34,7 +34,7 @@ impl Client {
              <resource>{resource}</resource></bind></iq>"
         ))
         .await;
-        self.hears("</iq>").await;
+        self.hears("</iq>").await
     }
 
     async fn open(&mut self) {

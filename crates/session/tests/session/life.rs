@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use otp::Fault;
+use session::{Conflict, SessionPolicy};
 use xmpp::StreamCondition;
 
 use crate::rig::*;
@@ -116,6 +117,68 @@ async fn a_new_session_takes_the_address_over() {
     })
     .await;
     assert!(rig.strangers().is_empty(), "told once");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_resource_that_is_bound_is_had_by_policy() {
+    let rig = Rig::start().await;
+    let mut first = rig.login("alice", "desk").await;
+    let number = rig.entry("alice@a.example/desk").expect("open").number;
+    let policy = |conflict| SessionPolicy {
+        conflict,
+        ..SessionPolicy::default()
+    };
+    rig.sessions.set_policy(policy(Conflict::CloseNew));
+    let mut second = rig.connect(64 * 1024, 1024 * 1024).await;
+    let answer = second.login("alice", "desk").await;
+    assert!(
+        answer.contains("<error type=\"cancel\"><conflict "),
+        "{answer}"
+    );
+    // It may ask for another.
+    second
+        .says(
+            "<iq type='set' id='again'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
+             <resource>phone</resource></bind></iq>",
+        )
+        .await;
+    let answer = second.hears("</iq>").await;
+    assert!(
+        answer.contains("<jid>alice@a.example/phone</jid>"),
+        "{answer}"
+    );
+    rig.sessions.set_policy(policy(Conflict::SetResource));
+    let mut third = rig.connect(64 * 1024, 1024 * 1024).await;
+    let answer = third.login("alice", "desk").await;
+    assert!(answer.contains("<jid>alice@a.example/"), "{answer}");
+    assert!(!answer.contains("/desk<"), "{answer}");
+    assert_eq!(rig.sessions.table.count(), 3);
+    assert_eq!(
+        rig.entry("alice@a.example/desk").expect("open").number,
+        number
+    );
+    first.sync().await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn one_session_too_many_ends_the_oldest() {
+    let rig = Rig::start().await;
+    rig.sessions.set_policy(SessionPolicy {
+        most: 2,
+        ..SessionPolicy::default()
+    });
+    let oldest = rig.login("alice", "1").await;
+    let mut bob = rig.login("bob", "1").await;
+    let mut older = rig.login("alice", "2").await;
+    let mut newest = rig.login("alice", "3").await;
+    let heard = oldest.hears_all().await;
+    assert!(heard.contains("<policy-violation "), "{heard}");
+    assert!(heard.ends_with("</stream:stream>"), "{heard}");
+    for client in [&mut older, &mut newest, &mut bob] {
+        client.sync().await;
+    }
     rig.stop().await;
 }
 
