@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use storage::{Account, Credential, Secret, StorageError};
+use tokio::sync::OwnedSemaphorePermit;
 use xmpp::BareJid;
 
 use crate::hash::Hash;
@@ -123,6 +124,7 @@ impl Auth {
     /// Whether the keys are those of the password. Takes as long for made-up keys.
     pub(crate) async fn is_password_of(
         &self,
+        turn: Turn,
         known: &Known,
         password: Prepared,
     ) -> Result<bool, StorageError> {
@@ -131,9 +133,10 @@ impl Auth {
             known.keys.salt.clone(),
             known.keys.iterations,
         );
-        let given = self
-            .derive(move || Keys::derive(hash, &password, salt, iterations))
-            .await?;
+        let given = derive(turn, move || {
+            Keys::derive(hash, &password, salt, iterations)
+        });
+        let given = given.await?;
         Ok(known.keys.same_as(&given) && known.owner.is_some())
     }
 
@@ -202,7 +205,7 @@ impl Auth {
         let salts = hashes.iter().map(|_| random(SALT_BYTES));
         let salts = salts.collect::<Result<Vec<_>, _>>()?;
         let iterations = self.iterations();
-        self.derive(move || {
+        derive(self.turn().await?, move || {
             let salted = hashes.into_iter().zip(salts);
             salted
                 .map(|(hash, salt)| Keys::derive(hash, &password, salt, iterations).to_credential())
@@ -211,29 +214,34 @@ impl Auth {
         .await
     }
 
-    /// Does what takes milliseconds away from the async threads, a few at a time.
-    async fn derive<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, StorageError> {
-        const WHAT: &str = "hash a password";
+    /// Waits for the turn to hash a password.
+    pub(crate) async fn turn(&self) -> Result<Turn, StorageError> {
         let turn = Arc::clone(&self.0.hashing).acquire_owned();
-        let turn = self
-            .0
-            .clock
-            .timeout(self.0.options.hash_within, turn)
-            .await
-            .map_err(|_| StorageError::Busy { what: WHAT })?
-            .map_err(|_| StorageError::Closed { what: WHAT })?;
-        let work = move || {
-            // Held until the work is done, also if nobody waits for it any more.
-            let _turn = turn;
-            work()
-        };
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|_| StorageError::Interrupted { what: WHAT })
+        let turn = self.0.clock.timeout(self.0.options.hash_within, turn);
+        let turn = turn.await.map_err(|_| StorageError::Busy { what: HASH })?;
+        turn.map(Turn)
+            .map_err(|_| StorageError::Closed { what: HASH })
     }
+}
+
+/// The turn to hash a password: only a few are hashed at a time.
+pub(crate) struct Turn(OwnedSemaphorePermit);
+
+const HASH: &str = "hash a password";
+
+/// Does what takes milliseconds away from the async threads.
+async fn derive<T: Send + 'static>(
+    turn: Turn,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StorageError> {
+    let work = move || {
+        // Held until the work is done, also if nobody waits for it any more.
+        let _turn = turn.0;
+        work()
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| StorageError::Interrupted { what: HASH })
 }
 
 /// The keys of an account for one hash.

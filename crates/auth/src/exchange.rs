@@ -4,6 +4,7 @@ use storage::StorageError;
 use xmpp::BareJid;
 use zeroize::Zeroizing;
 
+use crate::budget::{Budgets, Login};
 use crate::credentials::Known;
 use crate::hash::Hash;
 use crate::password::Password;
@@ -107,7 +108,7 @@ impl Exchange {
             State::Plain => self.plain(response).await,
             State::Scram(hash) => self.scram_first(hash, false, response).await,
             State::ScramPlus(hash) => self.scram_first(hash, true, response).await,
-            State::Proof(proof) => scram_final(*proof, response),
+            State::Proof(proof) => self.scram_final(*proof, response),
             State::Over => Err(SaslFailure::malformed("no authentication is under way")),
         };
         outcome.unwrap_or_else(|failure| {
@@ -123,17 +124,26 @@ impl Exchange {
         self.name = Some(format!("{}@{}", plain.authcid, self.host));
         let account = account_of(&plain.authcid, &self.host);
         check_authzid(plain.authzid.as_deref(), account.as_ref())?;
+        self.within_budget(account.as_ref())?;
         let password = Password::new(String::clone(&plain.password));
         let Ok(prepared) = password.prepare() else {
+            self.draw(account.as_ref(), Budgets::failed);
             return Err(SaslCondition::NotAuthorized.into());
         };
         let known = self.look_up(&plain.authcid, account.as_ref(), None).await?;
-        let right = self
+        let turn = self
             .auth
-            .is_password_of(&known, prepared.clone())
+            .turn()
             .await
             .map_err(|error| cannot_tell(&error))?;
-        let step = succeed(right, &known, account.clone(), None)?;
+        // Those who came at the same time and had their turn before may have used it up.
+        self.within_budget(account.as_ref())?;
+        let right = self
+            .auth
+            .is_password_of(turn, &known, prepared.clone())
+            .await
+            .map_err(|error| cannot_tell(&error))?;
+        let step = self.judge(right, &known, account.clone(), None)?;
         if let Some(account) = &account {
             self.auth.upgrade(account, &known, prepared).await;
         }
@@ -153,6 +163,7 @@ impl Exchange {
         binding.extend_from_slice(self.binding(&first.flag, plus)?);
         let account = account_of(&first.username, &self.host);
         check_authzid(first.authzid.as_deref(), account.as_ref())?;
+        self.within_budget(account.as_ref())?;
         let known = self
             .look_up(&first.username, account.as_ref(), Some(hash))
             .await?;
@@ -205,40 +216,64 @@ impl Exchange {
         let known = self.auth.known(&name, account, hash).await;
         known.map_err(|error| cannot_tell(&error))
     }
-}
 
-/// RFC 5802 §5: the client's proof, and ours.
-fn scram_final(proof: Proof, response: &[u8]) -> Result<Step, SaslFailure> {
-    let last = ClientFinal::parse(response)?;
-    scram::agrees(&last, &proof.binding, &proof.nonce)?;
-    let message = scram::auth_message(
-        &proof.client_first_bare,
-        &proof.server_first,
-        &last.without_proof,
-    );
-    let right = proof.known.keys.accepts(&message, &last.proof);
-    let signature = proof.known.keys.signature(&message);
-    succeed(
-        right,
-        &proof.known,
-        proof.account,
-        Some(scram::server_final(&signature)),
-    )
-}
+    /// RFC 5802 §5: the client's proof, and ours.
+    fn scram_final(&self, proof: Proof, response: &[u8]) -> Result<Step, SaslFailure> {
+        let last = ClientFinal::parse(response)?;
+        scram::agrees(&last, &proof.binding, &proof.nonce)?;
+        // Other exchanges that were begun as early may have used it up.
+        self.within_budget(proof.account.as_ref())?;
+        let message = scram::auth_message(
+            &proof.client_first_bare,
+            &proof.server_first,
+            &last.without_proof,
+        );
+        let right = proof.known.keys.accepts(&message, &last.proof);
+        let signature = proof.known.keys.signature(&message);
+        let data = Some(scram::server_final(&signature));
+        self.judge(right, &proof.known, proof.account, data)
+    }
 
-/// The end of an exchange whose credentials were right or wrong.
-fn succeed(
-    right: bool,
-    known: &Known,
-    account: Option<BareJid>,
-    data: Option<Vec<u8>>,
-) -> Result<Step, SaslFailure> {
-    match (account, &known.owner) {
-        (Some(_), Some(owner)) if right && owner.disabled => {
-            Err(SaslCondition::AccountDisabled.into())
+    /// The end of an exchange whose credentials were right or wrong; the only place where a failure is counted.
+    fn judge(
+        &self,
+        right: bool,
+        known: &Known,
+        account: Option<BareJid>,
+        data: Option<Vec<u8>>,
+    ) -> Result<Step, SaslFailure> {
+        match (account, &known.owner) {
+            (Some(_), Some(owner)) if right && owner.disabled => {
+                Err(SaslCondition::AccountDisabled.into())
+            }
+            (Some(account), Some(_)) if right => {
+                self.draw(Some(&account), Budgets::succeeded);
+                Ok(Step::Success { account, data })
+            }
+            (account, _) => {
+                self.draw(account.as_ref(), Budgets::failed);
+                Err(SaslCondition::NotAuthorized.into())
+            }
         }
-        (Some(account), Some(_)) if right => Ok(Step::Success { account, data }),
-        _ => Err(SaslCondition::NotAuthorized.into()),
+    }
+
+    /// Refuses, before anything is looked up or hashed, a login that has to wait.
+    fn within_budget(&self, account: Option<&BareJid>) -> Result<(), SaslFailure> {
+        let Some(wait) = self.draw(account, Budgets::wait) else {
+            return Ok(());
+        };
+        let seconds = wait.as_secs() + 1;
+        let text = format!("too many failed logins; try again in {seconds} s");
+        Err(SaslCondition::TemporaryAuthFailure.text(text))
+    }
+
+    fn draw<T>(&self, account: Option<&BareJid>, from: fn(&Budgets, Login<'_>) -> T) -> T {
+        let account = account.map(ToString::to_string);
+        let login = Login {
+            account: account.as_deref(),
+            address: self.channel.address,
+        };
+        from(self.auth.budgets(), login)
     }
 }
 

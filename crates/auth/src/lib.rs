@@ -4,6 +4,7 @@
 //! 4616), against stored SCRAM keys; a password itself is never stored. An authentication has three outcomes: yes, no, and *cannot tell now*. An
 //! unknown account and a wrong password look alike, in words and in work.
 
+mod budget;
 mod channel;
 mod credentials;
 mod encoding;
@@ -25,6 +26,7 @@ use xmpp::{BareJid, Condition, StanzaError};
 use credentials::Withheld;
 use hash::Hash;
 
+pub use budget::{BudgetOptions, Budgets, Spent};
 pub use channel::Channel;
 pub use encoding::{decode_initial, decode_response, encode_challenge, encode_success};
 pub use exchange::{Exchange, Step};
@@ -44,6 +46,8 @@ pub struct AuthOptions {
     pub hashing: usize,
     /// How long a password may wait for its turn to be hashed. Default 5 s.
     pub hash_within: Duration,
+    /// How often logins may fail.
+    pub budgets: BudgetOptions,
 }
 
 impl Default for AuthOptions {
@@ -53,6 +57,7 @@ impl Default for AuthOptions {
             iterations: 10_000,
             hashing: (cores / 2).max(1),
             hash_within: Duration::from_secs(5),
+            budgets: BudgetOptions::default(),
         }
     }
 }
@@ -97,6 +102,7 @@ struct Inner {
     hashing: Arc<Semaphore>,
     decoy: OnceCell<Secret>,
     withheld: Withheld,
+    budgets: Budgets,
 }
 
 impl Auth {
@@ -106,6 +112,7 @@ impl Auth {
             storage,
             clock: system.clock().clone(),
             hashing: Arc::new(Semaphore::new(options.hashing.max(1))),
+            budgets: Budgets::new(system.clock().clone(), options.budgets.clone()),
             options,
             decoy: OnceCell::new(),
             withheld: Withheld::default(),
@@ -147,6 +154,11 @@ impl Auth {
             log_failure(address, mechanism, None, failure);
         }
         started
+    }
+
+    /// The failure budgets of accounts and addresses.
+    pub fn budgets(&self) -> &Budgets {
+        &self.0.budgets
     }
 
     /// Logs an attempt that failed before a mechanism could judge it, or was given up.
@@ -235,7 +247,8 @@ impl Auth {
         let known = self
             .known(&account.to_string(), Some(account), None)
             .await?;
-        let right = self.is_password_of(&known, prepared.clone()).await?;
+        let turn = self.turn().await?;
+        let right = self.is_password_of(turn, &known, prepared.clone()).await?;
         if right {
             self.upgrade(account, &known, prepared).await;
         }

@@ -4,15 +4,19 @@
 //! [`Accept`], and [`Tls::accept`] turns any byte stream into one inside TLS. This crate alone binds
 //! and dials for the server.
 
+mod admission;
 mod binding;
 mod certificates;
 mod listener;
+mod proxy;
 mod tls;
 
+pub use admission::{Admission, Ticket};
 pub use binding::ChannelBindings;
 pub use certificates::{
     CertificateError, CertificateErrors, CertificateReport, Certificates, Covered, SelfSigned,
     Sources,
 };
-pub use listener::{Accept, Bound, ListenerLimits, PeerAddr, listener_child};
+pub use listener::{Accept, Bound, Gate, ListenerLimits, PeerAddr, listener_child};
+pub use proxy::Network;
 pub use tls::{ALPN_CLIENT, HANDSHAKE_WITHIN, ServerConfig, Tls, TlsError, TlsInfo, TlsStream};

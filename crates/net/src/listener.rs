@@ -6,20 +6,26 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use otp::{ChildSpec, Clock, Ctx, ExitReason, GenServer, Init};
+use futures_util::stream::FuturesUnordered;
+use otp::{ChildSpec, Clock, Ctx, ExitReason, GenServer, Init, Instant};
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::admission::{Admission, Place, Ticket};
+use crate::proxy::{self, HeaderError, Network};
+
 /// Both ends of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PeerAddr {
-    /// Where the peer is.
+    /// Where the peer is. Through a proxy: where the proxy says that the client is; the unspecified address
+    /// where it does not say, or names a loopback address, which only a connection without a proxy can have.
     pub remote: SocketAddr,
     /// Where it reached us.
     pub local: SocketAddr,
@@ -28,8 +34,19 @@ pub struct PeerAddr {
 /// Who takes accepted sockets.
 pub trait Accept: Send + Sync + 'static {
     /// Takes one connection. Must return soon, since no other is accepted meanwhile: it starts a
-    /// process and hands the socket over.
-    fn accepted(&self, socket: TcpStream, peer: PeerAddr) -> BoxFuture<'static, ()>;
+    /// process and hands the socket over, and the ticket with it, to be dropped when the peer has logged in.
+    fn accepted(&self, socket: TcpStream, peer: PeerAddr, ticket: Ticket)
+    -> BoxFuture<'static, ()>;
+}
+
+/// Whom an acceptor lets in, and how it learns who that is. Clones share the admission.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// The places for those who have not logged in.
+    pub admission: Admission,
+    /// Whether each connection begins with a header of the PROXY protocol, and in which networks the proxies
+    /// stand; all others are turned away. None: clients come themselves.
+    pub proxies: Option<Arc<[Network]>>,
 }
 
 /// A bound, listening socket.
@@ -105,6 +122,8 @@ pub struct ListenerLimits {
     pub unacknowledged: Duration,
     /// Silence after which the system asks the peer for a sign of life. Default: 5 min.
     pub keep_alive: Duration,
+    /// Time for a proxy to send its header. Default: 5 s.
+    pub header_within: Duration,
 }
 
 impl Default for ListenerLimits {
@@ -113,6 +132,7 @@ impl Default for ListenerLimits {
             backoff: Duration::from_millis(200),
             unacknowledged: Duration::from_secs(60),
             keep_alive: Duration::from_secs(300),
+            header_within: Duration::from_secs(5),
         }
     }
 }
@@ -122,11 +142,13 @@ pub fn listener_child(
     id: impl Into<String>,
     bound: Arc<Bound>,
     on: Arc<dyn Accept>,
+    gate: Gate,
     limits: ListenerLimits,
 ) -> ChildSpec {
     ChildSpec::worker::<Acceptor>(id, move || Args {
         bound: bound.clone(),
         on: on.clone(),
+        gate: gate.clone(),
         limits,
     })
 }
@@ -135,6 +157,7 @@ pub fn listener_child(
 pub(crate) struct Args {
     bound: Arc<Bound>,
     on: Arc<dyn Accept>,
+    gate: Gate,
     limits: ListenerLimits,
 }
 
@@ -162,8 +185,10 @@ impl GenServer for Acceptor {
         let accepting = Accepting {
             listener,
             on: args.on,
+            gate: args.gate,
             limits: args.limits,
             clock,
+            told_full: Mutex::default(),
         };
         ctx.spawn(accepting.run());
         Init::Ok(Acceptor { bound: args.bound })
@@ -179,29 +204,124 @@ impl GenServer for Acceptor {
 struct Accepting {
     listener: TcpListener,
     on: Arc<dyn Accept>,
+    gate: Gate,
     limits: ListenerLimits,
     clock: Clock,
+    told_full: Mutex<Option<Instant>>,
+}
+
+/// A connection that was let in as far as the door.
+struct Arrival {
+    socket: TcpStream,
+    peer: PeerAddr,
+    place: Place,
 }
 
 impl Accepting {
     async fn run(self) {
+        // Connections whose proxy has not said yet where they come from: each holds a place.
+        let mut unsaid = FuturesUnordered::new();
         loop {
-            match self.listener.accept().await {
-                Ok((socket, remote)) => self.hand_over(socket, remote).await,
-                Err(error) => self.bear(&error).await,
+            tokio::select! {
+                (place, accepted) = self.accept() => match accepted {
+                    Ok((socket, remote)) => match self.arrived(socket, remote, place) {
+                        Some(arrival) if self.gate.proxies.is_some() => {
+                            unsaid.push(self.ask_proxy(arrival));
+                        }
+                        Some(arrival) => self.hand_over(arrival).await,
+                        None => {}
+                    },
+                    Err(error) => self.bear(&error).await,
+                },
+                Some(said) = unsaid.next() => {
+                    if let Some(arrival) = said {
+                        self.hand_over(arrival).await;
+                    }
+                }
             }
         }
     }
 
-    async fn hand_over(&self, socket: TcpStream, remote: SocketAddr) {
+    /// Accepts a connection, as soon as there is a place for it.
+    async fn accept(&self) -> (Place, io::Result<(TcpStream, SocketAddr)>) {
+        let place = self.gate.admission.place().await;
+        (place, self.listener.accept().await)
+    }
+
+    fn arrived(&self, socket: TcpStream, remote: SocketAddr, place: Place) -> Option<Arrival> {
         // The peer may have gone already; then there is nothing to hand over.
-        let Ok(local) = socket.local_addr() else {
-            return;
-        };
+        let local = socket.local_addr().ok()?;
+        if self.gate.admission.is_full() {
+            self.tell_full();
+        }
         if let Err(error) = prepare(&socket, &self.limits) {
             tracing::debug!(target: "natter::net", %remote, %error, "connection not prepared");
         }
-        self.on.accepted(socket, PeerAddr { remote, local }).await;
+        Some(Arrival {
+            socket,
+            peer: PeerAddr { remote, local },
+            place,
+        })
+    }
+
+    /// Says that others have to wait, at most once a minute.
+    fn tell_full(&self) {
+        const AGAIN: Duration = Duration::from_secs(60);
+        let now = self.clock.now();
+        let mut told = self.told_full.lock();
+        if told.is_none_or(|at| now - at >= AGAIN) {
+            *told = Some(now);
+            tracing::warn!(
+                target: "natter::net",
+                "every place for those who have not logged in is taken: further connections wait"
+            );
+        }
+    }
+
+    /// Replaces the proxy's address by the client's.
+    async fn ask_proxy(&self, mut arrival: Arrival) -> Option<Arrival> {
+        let proxy = arrival.peer.remote;
+        let trusted = self
+            .gate
+            .proxies
+            .iter()
+            .flat_map(|networks| networks.iter());
+        if !trusted
+            .into_iter()
+            .any(|network| network.contains(proxy.ip()))
+        {
+            tracing::info!(target: "natter::net", address = %proxy.ip(), "connection closed: not one of the listener's proxies");
+            return None;
+        }
+        let header = proxy::read(&mut arrival.socket);
+        let header = self.clock.timeout(self.limits.header_within, header).await;
+        match header.unwrap_or(Err(HeaderError::Timeout)) {
+            Ok(client) => {
+                arrival.peer.remote = forwarded(client, proxy);
+                Some(arrival)
+            }
+            Err(error) => {
+                tracing::info!(target: "natter::net", address = %proxy.ip(), %error, "connection closed");
+                None
+            }
+        }
+    }
+
+    async fn hand_over(&self, arrival: Arrival) {
+        let Arrival {
+            socket,
+            peer,
+            place,
+        } = arrival;
+        let Some(ticket) = self.gate.admission.ticket(place, peer.remote.ip()) else {
+            tracing::info!(
+                target: "natter::net",
+                address = %peer.remote.ip(),
+                "connection closed: too many from this address have not logged in"
+            );
+            return;
+        };
+        self.on.accepted(socket, peer, ticket).await;
     }
 
     /// Waits where another attempt would fail at once, and goes on.
@@ -217,6 +337,15 @@ impl Accepting {
                 pause.await;
             }
         }
+    }
+}
+
+/// The address of a client that came through a proxy: never a loopback address, whatever was said.
+fn forwarded(client: Option<SocketAddr>, proxy: SocketAddr) -> SocketAddr {
+    match client {
+        Some(client) if !client.ip().to_canonical().is_loopback() => client,
+        _ if proxy.is_ipv4() => (Ipv4Addr::UNSPECIFIED, proxy.port()).into(),
+        _ => (Ipv6Addr::UNSPECIFIED, proxy.port()).into(),
     }
 }
 
@@ -267,15 +396,20 @@ mod tests {
         let bound = Bound::bind(([127, 0, 0, 1], 0).into(), 1).expect("a port");
         struct Nobody;
         impl Accept for Nobody {
-            fn accepted(&self, _: TcpStream, _: PeerAddr) -> BoxFuture<'static, ()> {
+            fn accepted(&self, _: TcpStream, _: PeerAddr, _: Ticket) -> BoxFuture<'static, ()> {
                 Box::pin(std::future::ready(()))
             }
         }
         let accepting = Accepting {
             listener: bound.open().expect("a socket"),
             on: Arc::new(Nobody),
+            gate: Gate {
+                admission: Admission::new(1, 1),
+                proxies: None,
+            },
             limits: ListenerLimits::default(),
             clock,
+            told_full: Mutex::default(),
         };
         // A peer that left costs no pause.
         accepting

@@ -1,0 +1,160 @@
+//! How many strangers are let in at once.
+//!
+//! A connection holds a [`Ticket`] until it has shown who it is. Over the total, no connection is accepted until
+//! one that holds a ticket has logged in or gone: the others wait in the system's queue. Over the share of one
+//! address, the connection is closed. This machine's own addresses have no share, only the total.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The places for connections that have not logged in. Clones are the same.
+#[derive(Clone)]
+pub struct Admission(Arc<Inner>);
+
+struct Inner {
+    places: Arc<Semaphore>,
+    per_address: usize,
+    here: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl Admission {
+    /// So many places, of which one address may have so many. At least one each.
+    pub fn new(places: usize, per_address: usize) -> Admission {
+        Admission(Arc::new(Inner {
+            places: Arc::new(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS))),
+            per_address: per_address.max(1),
+            here: Mutex::default(),
+        }))
+    }
+
+    /// Waits for a place.
+    pub(crate) async fn place(&self) -> Place {
+        let permit = Arc::clone(&self.0.places).acquire_owned().await;
+        Place(permit.expect("the places are never closed"))
+    }
+
+    /// Whether somebody has to wait for a place.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.places.available_permits() == 0
+    }
+
+    /// Turns a place into the ticket of a connection from `address`; none if too many came from there.
+    pub(crate) fn ticket(&self, place: Place, address: IpAddr) -> Option<Ticket> {
+        let address = network(address);
+        if address.is_loopback() {
+            return Some(Ticket {
+                _place: place,
+                counted: None,
+            });
+        }
+        let mut here = self.0.here.lock();
+        let count = here.entry(address).or_default();
+        if *count >= self.0.per_address {
+            return None;
+        }
+        *count += 1;
+        Some(Ticket {
+            _place: place,
+            counted: Some((address, Arc::clone(&self.0))),
+        })
+    }
+}
+
+impl fmt::Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admission")
+            .field("free", &self.0.places.available_permits())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A place whose holder's address is not known yet.
+pub(crate) struct Place(#[allow(dead_code, reason = "held")] OwnedSemaphorePermit);
+
+/// The ticket of one connection. Dropped when it has logged in, or with the connection.
+pub struct Ticket {
+    _place: Place,
+    counted: Option<(IpAddr, Arc<Inner>)>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let Some((address, of)) = &self.counted else {
+            return;
+        };
+        let mut here = of.here.lock();
+        if let Some(count) = here.get_mut(address) {
+            *count -= 1;
+            if *count == 0 {
+                here.remove(address);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = self.counted.as_ref().map(|(address, _)| address);
+        f.debug_tuple("Ticket").field(&address).finish()
+    }
+}
+
+/// What an address is counted by: in IPv6 the /64 network that one customer is given.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(ip) if !ip.is_loopback() => {
+            Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into()
+        }
+        ip => ip,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    fn at(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    /// A ticket, if there is a place at once and a share left.
+    fn enter(admission: &Admission, address: &str) -> Option<Ticket> {
+        let place = admission.place().now_or_never()?;
+        admission.ticket(place, at(address))
+    }
+
+    #[test]
+    fn an_address_has_its_share_and_gets_it_back() {
+        let admission = Admission::new(100, 2);
+        let first = enter(&admission, "192.0.2.1").expect("a ticket");
+        let _second = enter(&admission, "::ffff:192.0.2.1").expect("a ticket");
+        assert!(enter(&admission, "192.0.2.1").is_none());
+        assert!(enter(&admission, "192.0.2.2").is_some());
+        drop(first);
+        assert!(enter(&admission, "192.0.2.1").is_some());
+        let _six: Vec<_> = ["2001:db8::1", "2001:db8::2"]
+            .map(|a| enter(&admission, a))
+            .into();
+        assert!(enter(&admission, "2001:db8::3").is_none(), "one network");
+        assert!(enter(&admission, "2001:db8:0:1::3").is_some());
+    }
+
+    #[test]
+    fn the_total_holds_for_all_and_the_machine_itself_has_no_share() {
+        let admission = Admission::new(3, 1);
+        let tickets: Vec<_> = ["127.0.0.1", "127.0.0.1", "::1"]
+            .map(|address| enter(&admission, address).expect("a ticket"))
+            .into();
+        assert!(admission.is_full());
+        assert!(enter(&admission, "192.0.2.1").is_none());
+        drop(tickets);
+        assert!(enter(&admission, "192.0.2.1").is_some());
+        assert!(!admission.is_full());
+    }
+}
