@@ -553,11 +553,7 @@ async fn a_spent_budget_refuses_unknown_and_known_accounts_alike_until_the_wait_
         for mechanism in SCRAM {
             let client = Client {
                 channel: from("198.51.100.1"),
-                ..Client::new(
-                    mechanism,
-                    if name == "alice" { "alice" } else { "nobody" },
-                    "pencil",
-                )
+                ..Client::new(mechanism, name, "pencil")
             };
             assert_eq!(client.run(&stage).await, waits(2), "{mechanism}");
         }

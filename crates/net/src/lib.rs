@@ -19,4 +19,6 @@ pub use certificates::{
 };
 pub use listener::{Accept, Bound, Gate, ListenerLimits, PeerAddr, listener_child};
 pub use proxy::Network;
-pub use tls::{ALPN_CLIENT, HANDSHAKE_WITHIN, ServerConfig, Tls, TlsError, TlsInfo, TlsStream};
+pub use tls::{
+    ALPN_CLIENT, HANDSHAKE_WITHIN, HANDSHAKES, ServerConfig, Tls, TlsError, TlsInfo, TlsStream,
+};

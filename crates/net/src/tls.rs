@@ -11,6 +11,7 @@ use rustls::server::{Acceptor, ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 use tokio_rustls::LazyConfigAcceptor;
 
 use crate::ChannelBindings;
@@ -25,14 +26,19 @@ pub const ALPN_CLIENT: &[u8] = b"xmpp-client";
 /// Default time for a handshake.
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
+/// Default number of handshakes at once.
+pub const HANDSHAKES: usize = 256;
+
 /// TLS as the connections of one listener speak it.
 pub struct ServerConfig {
     rustls: rustls::ServerConfig,
+    /// The turns for handshakes, of the whole server.
+    turns: Arc<Semaphore>,
 }
 
 impl ServerConfig {
-    pub(crate) fn new(rustls: rustls::ServerConfig) -> ServerConfig {
-        ServerConfig { rustls }
+    pub(crate) fn new(rustls: rustls::ServerConfig, turns: Arc<Semaphore>) -> ServerConfig {
+        ServerConfig { rustls, turns }
     }
 }
 
@@ -77,7 +83,7 @@ pub enum TlsError {
 pub struct Tls;
 
 impl Tls {
-    /// Does a handshake over `io` within a time on `clock`.
+    /// Does a handshake over `io` within a time on `clock`, the wait for a turn included.
     ///
     /// # Errors
     ///
@@ -91,7 +97,11 @@ impl Tls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let handshake = clock.timeout(within, shake_hands(io, &config));
+        let handshake = async {
+            let _turn = config.turns.acquire().await;
+            shake_hands(io, &config).await
+        };
+        let handshake = clock.timeout(within, handshake);
         handshake.await.map_err(|_| TlsError::Timeout)?
     }
 }

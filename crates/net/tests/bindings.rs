@@ -89,6 +89,47 @@ async fn both_ends_have_the_same_and_every_connection_its_own() {
 }
 
 #[tokio::test]
+async fn handshakes_wait_for_their_turn_within_their_time() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("a.pem");
+    let der = renew(&path);
+    let (clock, hand) = Clock::manual();
+    let sources = Sources {
+        patterns: vec![path.to_str().expect("UTF-8").to_owned()],
+        ..Sources::default()
+    };
+    let one = Certificates::load_for(sources, &clock, 1).expect("loads");
+    let server = one.server_config(&[]);
+    let (ours, silent) = tokio::io::duplex(16 * 1024);
+    let mut first = Box::pin(Tls::accept(
+        ours,
+        server.clone(),
+        &clock,
+        net::HANDSHAKE_WITHIN,
+    ));
+    assert!(
+        futures_util::poll!(&mut first).is_pending(),
+        "it has the turn"
+    );
+    // The second one's client has said hello, and is not answered.
+    let (ours, theirs) = tokio::io::duplex(16 * 1024);
+    let within = net::HANDSHAKE_WITHIN * 2;
+    let mut second = Box::pin(Tls::accept(ours, server.clone(), &clock, within));
+    let name = ServerName::try_from("a.example").expect("a name");
+    let connector = TlsConnector::from(client(&[&der], &TLS13));
+    let mut hello = Box::pin(connector.connect(name, theirs));
+    for _ in 0..3 {
+        assert!(futures_util::poll!(&mut hello).is_pending());
+        assert!(futures_util::poll!(&mut second).is_pending());
+    }
+    hand.advance(net::HANDSHAKE_WITHIN).await;
+    assert!(first.await.is_err(), "given up");
+    drop(silent);
+    let (second, hello) = tokio::join!(second, hello);
+    assert!(second.is_ok() && hello.is_ok());
+}
+
+#[tokio::test]
 async fn tls_1_2_has_the_end_point_alone() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("a.pem");

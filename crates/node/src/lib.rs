@@ -4,6 +4,7 @@
 //! [`Steering`], which the binary fills.
 
 mod accounts;
+mod logins;
 mod modules;
 mod parts;
 mod server;
@@ -19,6 +20,7 @@ pub fn register_commands(node: &Node) {
     let commands = [
         server::commands(node),
         accounts::commands(node),
+        logins::commands(node),
         modules::commands(node),
     ];
     for command in commands.into_iter().flatten() {

@@ -466,6 +466,7 @@ impl<P: Send + 'static> Io<P> {
                 Proceed::StartTls(config) => return Some(Woke::StartTls(config)),
                 Proceed::SetLimits(limits) => self.transport.set_limits(limits),
                 Proceed::Flow => {
+                    self.transport.negotiated();
                     self.negotiation = None;
                     self.arm_keep_alive();
                     let rate = self.options.rate;

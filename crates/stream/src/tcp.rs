@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use futures_util::future::BoxFuture;
-use net::{ServerConfig, TlsError, TlsInfo, TlsStream};
+use net::{ServerConfig, Ticket, TlsError, TlsInfo, TlsStream};
 use otp::Clock;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use xml::{Frame, Limits, Reader, RxmlReader, StartTag};
@@ -85,6 +85,8 @@ pub struct TcpTransport<S> {
     /// Items that have left, and where the last of them ends.
     sent: u64,
     done: u64,
+    /// Held until the peer has a resource.
+    ticket: Option<Ticket>,
 }
 
 enum Socket<S> {
@@ -110,6 +112,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TcpTransport<S> {
             taken: 0,
             sent: 0,
             done: 0,
+            ticket: None,
+        }
+    }
+
+    /// Holds the ticket of a connection that has not logged in, until it has a resource or ends.
+    pub fn with_ticket(self, ticket: Ticket) -> Self {
+        TcpTransport {
+            ticket: Some(ticket),
+            ..self
         }
     }
 
@@ -293,6 +304,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transport for TcpTransp
             self.socket = Socket::Tls(Box::new(socket));
             Ok(info)
         })
+    }
+
+    fn negotiated(&mut self) {
+        self.ticket = None;
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -72,6 +72,9 @@ pub trait Transport: Send + 'static {
         within: Duration,
     ) -> BoxFuture<'a, Result<TlsInfo, TlsError>>;
 
+    /// The peer has a resource: what a stranger is charged for is given back.
+    fn negotiated(&mut self) {}
+
     /// Says that nothing more will be written.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 

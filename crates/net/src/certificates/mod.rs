@@ -19,8 +19,9 @@ use otp::Clock;
 use parking_lot::Mutex;
 use rustls::crypto::ring;
 use rustls::version::{TLS12, TLS13};
+use tokio::sync::Semaphore;
 
-use crate::ServerConfig;
+use crate::{HANDSHAKES, ServerConfig};
 use files::Loaded;
 use resolver::{Resolver, Set};
 
@@ -146,6 +147,8 @@ struct Inner {
     clock: Clock,
     sources: Mutex<Sources>,
     resolver: Arc<Resolver>,
+    /// The turns for TLS handshakes.
+    turns: Arc<Semaphore>,
 }
 
 impl Certificates {
@@ -155,11 +158,25 @@ impl Certificates {
     ///
     /// Everything wrong with any source.
     pub fn load(sources: Sources, clock: &Clock) -> Result<Certificates, CertificateErrors> {
+        Certificates::load_for(sources, clock, HANDSHAKES)
+    }
+
+    /// As [`load`](Self::load), for at most so many handshakes at once; [`HANDSHAKES`] unless said.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_for(
+        sources: Sources,
+        clock: &Clock,
+        handshakes: usize,
+    ) -> Result<Certificates, CertificateErrors> {
         let set = gather(&sources, clock.wall())?;
         Ok(Certificates(Arc::new(Inner {
             clock: clock.clone(),
             sources: Mutex::new(sources),
             resolver: Arc::new(Resolver(ArcSwap::from_pointee(set))),
+            turns: Arc::new(Semaphore::new(handshakes.clamp(1, Semaphore::MAX_PERMITS))),
         })))
     }
 
@@ -228,7 +245,7 @@ impl Certificates {
             // Without random numbers for tickets, resumption falls back to rustls' memory.
             Err(error) => tracing::warn!(target: "natter::net", %error, "no session tickets"),
         }
-        Arc::new(ServerConfig::new(config))
+        Arc::new(ServerConfig::new(config, self.0.turns.clone()))
     }
 }
 
