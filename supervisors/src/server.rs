@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use admin::{Commands, ControlSocket};
-use auth::{Auth, AuthOptions};
+use auth::{Auth, AuthOptions, BudgetOptions};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use gen_mod::{Catalog, Host, HostParts, ModuleTable, Services};
 use net::{
-    Accept, Bound, Certificates, ListenerLimits, PeerAddr, SelfSigned, Sources, listener_child,
+    Accept, Admission, Bound, Certificates, Gate, ListenerLimits, PeerAddr, SelfSigned, Sources,
+    Ticket, listener_child,
 };
 use node::{Node, NodeParts, Steering};
 use otp::{App, Clock, ExitReason, Shards, System};
@@ -152,7 +153,7 @@ impl Server {
 
         let router = Router::new(&system);
         router.count_from(storage.next_place().unsigned_abs());
-        let auth = Auth::new(storage.clone(), &system, AuthOptions::default());
+        let auth = Auth::new(storage.clone(), &system, auth_options(&loaded));
         let sessions = Sessions::new(&system, router.clone(), auth.clone());
         sessions.set_policy(session_policy(&loaded.settings.limits));
         let surveyed = auth.clone();
@@ -201,6 +202,12 @@ impl Server {
         node::register_commands(&node);
 
         let c2s = Shards::new(&system, "c2s", SESSION_SHARDS);
+        let limits = &loaded.settings.limits;
+        // One for all listeners: it is the server that has so many places.
+        let admission = Admission::new(
+            limits.connections_before_login,
+            limits.connections_before_login_per_address,
+        );
         let mut acceptors = Vec::new();
         for (number, (listener, bound)) in listening.iter().enumerate() {
             let door: Arc<dyn Accept> = Arc::new(C2sDoor::new(
@@ -215,6 +222,7 @@ impl Server {
                 id,
                 Arc::clone(bound),
                 door,
+                gate(listener, &admission),
                 ListenerLimits::default(),
             ));
         }
@@ -347,12 +355,38 @@ fn certificates(loaded: &Loaded, clock: &Clock) -> Result<Certificates, ServerEr
             "self-signed certificates: clients must trust them by hand"
         );
     }
-    let certificates = Certificates::load(sources, clock)
+    let handshakes = loaded.settings.limits.tls_handshakes;
+    let certificates = Certificates::load_for(sources, clock, handshakes)
         .map_err(|errors| ServerError::Certificates(errors.to_string()))?;
     for domain in certificates.report().uncovered {
         tracing::warn!(target: "natter::node", domain, "no certificate covers this domain");
     }
     Ok(certificates)
+}
+
+fn auth_options(loaded: &Loaded) -> AuthOptions {
+    let limits = &loaded.settings.limits;
+    let usual = AuthOptions::default();
+    AuthOptions {
+        hashing: limits.password_hashes.unwrap_or(usual.hashing),
+        budgets: BudgetOptions {
+            per_account: limits.failed_logins_per_account,
+            per_address: limits.failed_logins_per_address,
+            delay: limits.failed_login_delay,
+            longest: limits.failed_login_delay_max,
+            forget_after: limits.failed_logins_forgotten,
+        },
+        ..usual
+    }
+}
+
+/// Whom a listener lets in.
+fn gate(listener: &Listener, admission: &Admission) -> Gate {
+    let networks = listener.proxies.iter().map(|network| network.0);
+    Gate {
+        admission: admission.clone(),
+        proxies: listener.proxy_protocol.then(|| networks.collect()),
+    }
 }
 
 type Listening = Vec<(Listener, Arc<Bound>)>;
@@ -500,8 +534,14 @@ impl C2sDoor {
 }
 
 impl Accept for C2sDoor {
-    fn accepted(&self, socket: TcpStream, peer: PeerAddr) -> BoxFuture<'static, ()> {
+    fn accepted(
+        &self,
+        socket: TcpStream,
+        peer: PeerAddr,
+        ticket: Ticket,
+    ) -> BoxFuture<'static, ()> {
         let transport = TcpTransport::new(socket, Framing::Client, self.before_login);
+        let transport = transport.with_ticket(ticket);
         let options = Arc::clone(&self.options);
         let args = C2sArgs::new(self.sessions.clone(), options, transport, Some(peer.remote));
         let shards = self.shards.clone();

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use config::{Bytes, Document, Errors, Layers, Section, choice, options};
+use config::{Bytes, Document, Errors, Layers, Raw, Section, Value, choice, options};
 use gen_mod::{Catalog, Wanted};
+use net::Network;
 use node::Configured;
 
 /// Where the configuration is looked for when no file is named.
@@ -41,6 +42,33 @@ choice! {
     }
 }
 
+/// A network in which proxies stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxyNetwork(pub Network);
+
+impl ProxyNetwork {
+    fn loopback() -> Vec<ProxyNetwork> {
+        let parse = |text: &str| text.parse().map(ProxyNetwork).expect("a network");
+        ["127.0.0.0/8", "::1"].map(parse).into()
+    }
+}
+
+impl Value for ProxyNetwork {
+    const TYPE: &'static str = "network";
+
+    fn read(raw: &Raw) -> Result<ProxyNetwork, String> {
+        String::read(raw)?.parse().map(ProxyNetwork)
+    }
+
+    fn show(&self) -> String {
+        self.0.to_string().show()
+    }
+
+    fn resolve(text: &str) -> Raw {
+        Raw::text(text)
+    }
+}
+
 options! {
     /// A socket that clients reach the server by.
     pub struct Listener {
@@ -52,6 +80,10 @@ options! {
         pub tls: TlsMode = TlsMode::Required => Restart,
         /// Connections that may wait to be accepted.
         pub backlog: u32 [1..] = 1024 => Restart,
+        /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2, that names the client's address.
+        pub proxy_protocol: bool = false => Restart,
+        /// Networks in which the proxies stand; with `proxy_protocol` all others are turned away.
+        pub proxies: Vec<ProxyNetwork> = ProxyNetwork::loopback() => Restart,
     }
 }
 
@@ -92,6 +124,24 @@ options! {
         pub outbox_bytes: Bytes [Bytes(65_536)..] = Bytes(1024 * 1024) => Restart,
         /// Time from the connection to a bound resource.
         pub login_within: Duration [Duration::from_secs(1)..] = Duration::from_secs(60) => Restart,
+        /// Connections at once that have not logged in; further ones wait until one has, or has gone.
+        pub connections_before_login: usize [1..] = 4096 => Restart,
+        /// Of these, the most from one address (in IPv6 from one /64 network); further ones are closed. Addresses of this machine have no such limit.
+        pub connections_before_login_per_address: usize [1..] = 128 => Restart,
+        /// TLS handshakes at once; further ones wait for their turn.
+        pub tls_handshakes: usize [1..] = 256 => Restart,
+        /// Passwords hashed at once; half of the processors unless said.
+        pub password_hashes: Option<usize> => Restart,
+        /// Failed logins of one account before the next has to wait.
+        pub failed_logins_per_account: u32 = 10 => Restart,
+        /// Failed logins from one address (in IPv6 from one /64 network) before the next has to wait. Addresses of this machine never wait.
+        pub failed_logins_per_address: u32 = 30 => Restart,
+        /// How long the first of them waits; each further failure doubles it.
+        pub failed_login_delay: Duration [Duration::from_millis(1)..] = Duration::from_secs(1) => Restart,
+        /// How long a login waits at most.
+        pub failed_login_delay_max: Duration [Duration::from_secs(1)..] = Duration::from_secs(15 * 60) => Restart,
+        /// Time without a failed login after which all are forgotten.
+        pub failed_logins_forgotten: Duration [Duration::from_secs(1)..] = Duration::from_secs(3600) => Restart,
         /// How long a client may take nothing of what it is written.
         pub write_stall: Duration [Duration::from_secs(1)..] = Duration::from_secs(30) => Restart,
         /// Bytes a second that one client may send in the long run; what is more is read later.
@@ -359,6 +409,8 @@ fn listeners(settings: &Settings, configured: bool) -> Vec<Listener> {
                 .collect(),
             tls,
             backlog: 1024,
+            proxy_protocol: false,
+            proxies: ProxyNetwork::loopback(),
         })
         .into()
 }

@@ -90,20 +90,25 @@ pub fn lay_out(folder: &Path, extra: &str) -> Result<Authority, String> {
     let write = |name: &str, text: &str| {
         std::fs::write(folder.join(name), text).map_err(|error| format!("writing {name}: {error}"))
     };
-    let authority = Authority::new()?;
     std::fs::create_dir(folder.join("certs"))
         .map_err(|error| format!("creating certs: {error}"))?;
-    for host in HOSTS {
-        let service = format!("*.{host}");
-        write(
-            &format!("certs/{host}.pem"),
-            &authority.sign(&[host, &service])?,
-        )?;
-    }
+    let authority = certify(folder)?;
     write(
         "natter.toml",
         &format!("data_dir = \"data\"\n{}\n{extra}\n", usual_config()),
     )?;
+    Ok(authority)
+}
+
+/// Founds an authority and writes certificates of its own for all hosts, over those there are.
+pub(crate) fn certify(folder: &Path) -> Result<Authority, String> {
+    let authority = Authority::new()?;
+    for host in HOSTS {
+        let service = format!("*.{host}");
+        let path = folder.join(format!("certs/{host}.pem"));
+        let text = authority.sign(&[host, &service])?;
+        std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
     Ok(authority)
 }
 

@@ -23,7 +23,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
 use crate::authority::Authority;
-use crate::binary::lay_out;
+use crate::binary::{certify, lay_out};
 use crate::deadline::{until_seen, within};
 use crate::run::tell;
 use crate::stage::{Asked, Door, Failure, Server, Troupe, Unable};
@@ -118,6 +118,15 @@ impl House {
             authority,
             folder,
         })
+    }
+
+    /// Replaces the files of its certificates by those of a new authority. The server reads them when it reloads.
+    ///
+    /// # Errors
+    ///
+    /// A sentence when they cannot be written.
+    pub fn renew_certificates(&self) -> Result<Authority, String> {
+        certify(self.folder.path())
     }
 
     /// The server itself.

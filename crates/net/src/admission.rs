@@ -1,7 +1,7 @@
 //! How many strangers are let in at once.
 //!
-//! A connection holds a [`Ticket`] until it has shown who it is. Over the total, no connection is accepted until
-//! one that holds a ticket has logged in or gone: the others wait in the system's queue. Over the share of one
+//! A connection holds a [`Ticket`] until it has shown who it is. Over the total, a listener accepts no more
+//! until one that holds a ticket has logged in or gone: the others wait in the system's queue. Over the share of one
 //! address, the connection is closed. This machine's own addresses have no share, only the total.
 
 use std::collections::HashMap;

@@ -219,20 +219,30 @@ struct Arrival {
 
 impl Accepting {
     async fn run(self) {
+        // One that was accepted and waits for a place. A place is not taken before somebody needs it: other
+        // listeners share them.
+        let mut waiting: Option<(TcpStream, SocketAddr)> = None;
         // Connections whose proxy has not said yet where they come from: each holds a place.
         let mut unsaid = FuturesUnordered::new();
         loop {
             tokio::select! {
-                (place, accepted) = self.accept() => match accepted {
-                    Ok((socket, remote)) => match self.arrived(socket, remote, place) {
+                accepted = self.listener.accept(), if waiting.is_none() => match accepted {
+                    Ok(accepted) => {
+                        self.tell_if_full();
+                        waiting = Some(accepted);
+                    }
+                    Err(error) => self.bear(&error).await,
+                },
+                place = self.gate.admission.place(), if waiting.is_some() => {
+                    let (socket, remote) = waiting.take().expect("somebody waits for this place");
+                    match self.arrived(socket, remote, place) {
                         Some(arrival) if self.gate.proxies.is_some() => {
                             unsaid.push(self.ask_proxy(arrival));
                         }
                         Some(arrival) => self.hand_over(arrival).await,
                         None => {}
-                    },
-                    Err(error) => self.bear(&error).await,
-                },
+                    }
+                }
                 Some(said) = unsaid.next() => {
                     if let Some(arrival) = said {
                         self.hand_over(arrival).await;
@@ -242,18 +252,9 @@ impl Accepting {
         }
     }
 
-    /// Accepts a connection, as soon as there is a place for it.
-    async fn accept(&self) -> (Place, io::Result<(TcpStream, SocketAddr)>) {
-        let place = self.gate.admission.place().await;
-        (place, self.listener.accept().await)
-    }
-
     fn arrived(&self, socket: TcpStream, remote: SocketAddr, place: Place) -> Option<Arrival> {
         // The peer may have gone already; then there is nothing to hand over.
         let local = socket.local_addr().ok()?;
-        if self.gate.admission.is_full() {
-            self.tell_full();
-        }
         if let Err(error) = prepare(&socket, &self.limits) {
             tracing::debug!(target: "natter::net", %remote, %error, "connection not prepared");
         }
@@ -265,8 +266,11 @@ impl Accepting {
     }
 
     /// Says that others have to wait, at most once a minute.
-    fn tell_full(&self) {
+    fn tell_if_full(&self) {
         const AGAIN: Duration = Duration::from_secs(60);
+        if !self.gate.admission.is_full() {
+            return;
+        }
         let now = self.clock.now();
         let mut told = self.told_full.lock();
         if told.is_none_or(|at| now - at >= AGAIN) {

@@ -46,6 +46,11 @@ fn faults_are_told_with_their_place_and_what_was_meant() {
         ),
         ("[modules.mod_echo]\nhost = 7\n", "natter.toml:8:8", "host"),
         (
+            "[[listener]]\naddress = \"127.0.0.1:0\"\nproxies = [\"local\"]\n",
+            "natter.toml:9",
+            "neither an address nor a network",
+        ),
+        (
             "[limits]\nstanza_bytes = 12\n",
             "natter.toml:8:16",
             "stanza_bytes",

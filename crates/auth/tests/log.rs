@@ -1,0 +1,96 @@
+//! The one line of a login that failed.
+
+mod stage;
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use auth::{Channel, SaslCondition};
+use stage::{Client, HOST, protected, stage};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Kept {
+    type Writer = Kept;
+
+    fn make_writer(&'a self) -> Kept {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn each_failed_login_is_one_line_with_its_address_and_without_secrets() {
+    let kept = Kept::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(kept.clone())
+        .with_ansi(false)
+        .without_time()
+        .finish();
+    // The test runs on this thread alone.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let stage = stage().await;
+    let lines = || {
+        let text = String::from_utf8(std::mem::take(&mut *kept.0.lock().unwrap())).unwrap();
+        let lines = text.lines().filter(|line| line.contains("login failed"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    lines();
+    let from = || Channel {
+        address: Some(([192, 0, 2, 1], 40_000).into()),
+        ..protected()
+    };
+    let mut exchange = stage.auth.start(HOST, "PLAIN", from()).unwrap();
+    exchange.begin(Some(b"\0alice\0sesame")).await;
+    let told = lines();
+    assert_eq!(told.len(), 1, "{told:?}");
+    for part in [
+        "INFO natter::auth",
+        "address=192.0.2.1",
+        "\"alice@a.example\"",
+        "\"PLAIN\"",
+        "not-authorized",
+    ] {
+        assert!(told[0].contains(part), "{part}: {told:?}");
+    }
+    assert!(!told[0].contains("sesame"), "{told:?}");
+
+    let scram = Client {
+        channel: from(),
+        ..Client::new("SCRAM-SHA-256", "evil\nname", "x")
+    };
+    scram.run(&stage).await;
+    assert_eq!(lines().len(), 1, "a name cannot end the line");
+
+    assert!(stage.auth.start(HOST, "ROT13", from()).is_err());
+    let told = lines();
+    assert!(
+        told.len() == 1 && told[0].contains("ROT13") && told[0].contains("invalid-mechanism"),
+        "{told:?}"
+    );
+    stage
+        .auth
+        .refused(from().address, &SaslCondition::IncorrectEncoding.into());
+    let told = lines();
+    assert!(
+        told.len() == 1 && told[0].contains("incorrect-encoding"),
+        "{told:?}"
+    );
+
+    let mut exchange = stage.auth.start(HOST, "PLAIN", from()).unwrap();
+    exchange.begin(Some(b"\0alice\0pencil")).await;
+    assert_eq!(lines(), [""; 0], "a success is none");
+}
