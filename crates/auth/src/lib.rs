@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use otp::{Clock, System};
-use storage::{Secret, Storage, StorageError};
+use storage::{Secret, Storage};
 use tokio::sync::{OnceCell, Semaphore};
 use xmpp::{BareJid, Condition, StanzaError};
 
@@ -31,6 +31,7 @@ pub use channel::Channel;
 pub use encoding::{decode_initial, decode_response, encode_challenge, encode_success};
 pub use exchange::{Exchange, Step};
 pub use password::Password;
+pub use storage::StorageError;
 pub use xmpp::{SaslCondition, SaslFailure};
 
 const PLAIN: &str = "PLAIN";
@@ -68,6 +69,9 @@ pub enum RegisterError {
     /// There is such an account already.
     #[error("the account exists already")]
     Exists,
+    /// An account of that name was removed, and the name has not been released.
+    #[error("the name belonged to an account that was removed; `release_name` frees it")]
+    Removed,
     /// There is no such account.
     #[error("there is no such account")]
     NoAccount,
@@ -83,7 +87,7 @@ pub enum RegisterError {
 impl From<RegisterError> for StanzaError {
     fn from(error: RegisterError) -> StanzaError {
         match error {
-            RegisterError::Exists => Condition::Conflict.into(),
+            RegisterError::Exists | RegisterError::Removed => Condition::Conflict.into(),
             RegisterError::NoAccount => Condition::ItemNotFound.into(),
             RegisterError::NotAcceptable(_) => Condition::NotAcceptable.into(),
             RegisterError::Store(error) => error.into(),
@@ -170,8 +174,8 @@ impl Auth {
     ///
     /// # Errors
     ///
-    /// [`RegisterError::Exists`]; [`RegisterError::NotAcceptable`] for a JID without local part and for a password
-    /// that SASLprep (RFC 4013) refuses or leaves empty; [`RegisterError::Store`].
+    /// [`RegisterError::Exists`]; [`RegisterError::Removed`]; [`RegisterError::NotAcceptable`] for a JID without local
+    /// part and for a password that SASLprep (RFC 4013) refuses or leaves empty; [`RegisterError::Store`].
     pub async fn register(
         &self,
         account: &BareJid,
@@ -186,6 +190,9 @@ impl Auth {
         // Before the costly part; the store decides again.
         if self.exists(account).await? {
             return Err(RegisterError::Exists);
+        }
+        if self.0.storage.accounts.removed(account).await?.is_some() {
+            return Err(RegisterError::Removed);
         }
         let credentials = self.credentials_of(prepared).await?;
         if self.0.storage.accounts.create(account, credentials).await? {
@@ -222,6 +229,25 @@ impl Auth {
     /// Tells whether there is such an account.
     pub async fn exists(&self, account: &BareJid) -> Result<bool, StorageError> {
         self.0.storage.accounts.exists(account).await
+    }
+
+    /// Forbids or allows logins to an account; `false` if there is no such account.
+    pub async fn set_disabled(
+        &self,
+        account: &BareJid,
+        disabled: bool,
+    ) -> Result<bool, StorageError> {
+        self.0
+            .storage
+            .accounts
+            .set_disabled(account, disabled)
+            .await
+    }
+
+    /// Whether logins to the account are forbidden; none if there is no such account.
+    pub async fn is_disabled(&self, account: &BareJid) -> Result<Option<bool>, StorageError> {
+        let found = self.0.storage.accounts.credentials(account).await?;
+        Ok(found.map(|account| account.disabled))
     }
 
     /// Removes an account and all it owns; `false` if there was none.

@@ -22,6 +22,11 @@ pub use registrations::{Installed, Registration, Registrations};
 pub use server::{ModuleServer, module_name};
 pub use source::{Completeness, Series, Source, rfc, xep};
 
+/// What a module needs to offer a command.
+pub mod command {
+    pub use admin::{Arg, Args, Command, CommandError, Role, Scope, Value};
+}
+
 /// What the file of a module begins with.
 pub mod prelude {
     pub use crate::Completeness::{Complete, Partial};

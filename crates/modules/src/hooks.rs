@@ -1,11 +1,12 @@
 //! The hooks that modules run.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use router::{Hook, HookInfo, OnPanic, To};
 use storage::RosterItem;
 use xmpp::payload::{DiscoInfoResult, Item};
-use xmpp::{BareJid, Jid};
+use xmpp::{BareJid, FullJid, Jid};
 
 /// Fold `roster_process_item`: a client changes an item of its roster; run before the change is written.
 #[derive(Clone, Debug)]
@@ -119,10 +120,36 @@ impl Hook for DiscoItems {
     }
 }
 
+/// Fold `user_features`: what can this client of the host do (XEP-0115)?
+#[derive(Clone, Debug)]
+pub struct UserFeatures {
+    /// The client's session.
+    pub user: FullJid,
+    /// Its features; nothing: it says nothing, or it is not found out yet.
+    pub features: Option<Arc<BTreeSet<String>>>,
+}
+
+impl Hook for UserFeatures {
+    const INFO: HookInfo = HookInfo {
+        name: "user_features",
+        run_by: "whoever sends only what a client wants",
+        process: "its runner",
+        carries: "the features",
+        stopping: "stop: later handlers are skipped; drop: not known",
+        on_panic: OnPanic::Continue,
+        may_wait: false,
+    };
+
+    fn host(&self) -> &str {
+        self.user.domain().as_str()
+    }
+}
+
 /// All hooks of this crate.
 pub const HOOKS: &[HookInfo] = &[
     RosterProcessItem::INFO,
     DiscoInfo::INFO,
     DiscoNode::INFO,
     DiscoItems::INFO,
+    UserFeatures::INFO,
 ];

@@ -6,16 +6,23 @@ pub mod hooks;
 mod privacy;
 
 mod mod_blocking;
+mod mod_caps;
+mod mod_contact;
 mod mod_disco;
 mod mod_echo;
+mod mod_last;
 mod mod_offline;
 mod mod_ping;
 mod mod_privacy;
+mod mod_private;
 mod mod_register;
 mod mod_roster;
 mod mod_service_log;
+mod mod_stats;
 mod mod_time;
+mod mod_vcard;
 mod mod_version;
+mod mod_welcome;
 
 use gen_mod::{ModuleKind, kind};
 
@@ -24,27 +31,39 @@ pub use privacy::Privacy;
 /// All modules of this build. One line each, alphabetical.
 pub static ALL: &[ModuleKind] = &[
     kind::<mod_blocking::ModBlocking>(),
+    kind::<mod_caps::ModCaps>(),
+    kind::<mod_contact::ModContact>(),
     kind::<mod_disco::ModDisco>(),
     kind::<mod_echo::ModEcho>(),
+    kind::<mod_last::ModLast>(),
     kind::<mod_offline::ModOffline>(),
     kind::<mod_ping::ModPing>(),
     kind::<mod_privacy::ModPrivacy>(),
+    kind::<mod_private::ModPrivate>(),
     kind::<mod_register::ModRegister>(),
     kind::<mod_roster::ModRoster>(),
     kind::<mod_service_log::ModServiceLog>(),
+    kind::<mod_stats::ModStats>(),
     kind::<mod_time::ModTime>(),
+    kind::<mod_vcard::ModVcard>(),
     kind::<mod_version::ModVersion>(),
+    kind::<mod_welcome::ModWelcome>(),
 ];
 
 /// The modules that every host runs unless its configuration says otherwise.
 pub static STANDARD: &[&str] = &[
     "mod_blocking",
+    "mod_caps",
+    "mod_contact",
     "mod_disco",
+    "mod_last",
     "mod_offline",
     "mod_ping",
     "mod_privacy",
+    "mod_private",
     "mod_roster",
     "mod_time",
+    "mod_vcard",
     "mod_version",
 ];
 

@@ -14,8 +14,8 @@ use gen_mod::prelude::*;
 use minidom::Element;
 use otp::Instant;
 use session::Sessions;
-use session::hooks::{PreAuthFeatures, RemoveUser, UnauthenticatedPacket};
-use xmpp::{BareJid, Fragment, IqType, Kind, StreamCondition, escape_text, parse_bare};
+use session::hooks::{PreAuthFeatures, UnauthenticatedPacket};
+use xmpp::{BareJid, Fragment, IqType, Kind, escape_text, parse_bare};
 
 use crate::access::is_own;
 
@@ -267,25 +267,15 @@ async fn change(host: Host, iq: Iq, desk: Desk) -> Result<(), StanzaError> {
     Ok(())
 }
 
-/// Removes the account with all it owns. Its contacts are told first, while it is known who they are; its
-/// sessions end behind the result.
+/// Removes the account with all it owns. The session that asks ends behind the result.
 async fn remove(host: &Host, iq: &Iq, account: BareJid) -> Result<(), StanzaError> {
-    let _ = host
-        .router
-        .fold_wait(RemoveUser {
-            account: account.clone(),
-        })
-        .await;
     let sessions = host.service::<Sessions>().clone();
-    sessions.auth.remove(&account).await?;
+    let asker = iq.from.try_as_full().ok().cloned();
+    sessions.remove_account(&account, asker.as_ref()).await?;
     tracing::info!(target: "natter::register", %account, "account removed by its owner");
-    iq.after_answer(move || {
-        for entry in sessions.table.sessions(&account) {
-            // Queued behind the result, not ahead of it; a session that is gone needs no end.
-            let error = StreamCondition::NotAuthorized.text("the account was removed");
-            let _ = entry.pid.cast(session::Cast::End(error));
-        }
-    });
+    if let Some(asker) = asker {
+        iq.after_answer(move || sessions.account_removed(&asker));
+    }
     Ok(())
 }
 

@@ -4,7 +4,6 @@ use std::time::UNIX_EPOCH;
 
 use admin::{Arg, Args, Command, CommandError, Role, Scope, Value};
 use auth::Password;
-use session::hooks::RemoveUser;
 use storage::Role as Stored;
 use xmpp::StreamCondition;
 
@@ -26,6 +25,7 @@ pub(crate) fn commands(node: &Node) -> Vec<Command> {
     [
         register,
         unregister,
+        release_name,
         change_password,
         registered_users,
         connected_users,
@@ -62,27 +62,21 @@ fn unregister(node: &Node) -> Command {
     let node = node.clone();
     Command::new(
         "unregister",
-        "Removes an account and all it owns, and ends its sessions.",
+        "Removes an account and all it owns, and ends its sessions; nobody gets its name until release_name.",
         move |_, args| {
             let node = node.clone();
             async move {
                 let account = node.account(args.text("user"), args.text("host"))?;
-                if node.auth.exists(&account).await.map_err(store)? {
-                    // While it is still there: contacts are told and its stores emptied.
-                    let _ = node
-                        .router
-                        .fold_wait(RemoveUser {
-                            account: account.clone(),
-                        })
-                        .await;
-                }
-                if !node.auth.remove(&account).await.map_err(store)? {
+                if !node
+                    .sessions
+                    .remove_account(&account, None)
+                    .await
+                    .map_err(store)?
+                {
                     return Err(CommandError::failed(format!(
                         "there is no account {account}"
                     )));
                 }
-                let gone = StreamCondition::NotAuthorized.text("the account was removed");
-                node.sessions.kick_all(&account, &gone);
                 Ok(Value::Text(format!("{account} removed")))
             }
         },
@@ -90,6 +84,30 @@ fn unregister(node: &Node) -> Command {
     .args(&[USER, HOST])
     .allow(Role::HostAdmin, Scope::Host)
     .returns("the address of the account")
+}
+
+fn release_name(node: &Node) -> Command {
+    let node = node.clone();
+    Command::new(
+        "release_name",
+        "Lets the name of a removed account be registered again.",
+        move |_, args| {
+            let node = node.clone();
+            async move {
+                let account = node.account(args.text("user"), args.text("host"))?;
+                let accounts = &node.storage.accounts;
+                if !accounts.release(&account).await.map_err(store)? {
+                    return Err(CommandError::failed(format!(
+                        "no account {account} was removed"
+                    )));
+                }
+                Ok(Value::Text(format!("{account} can be registered again")))
+            }
+        },
+    )
+    .args(&[USER, HOST])
+    .allow(Role::HostAdmin, Scope::Host)
+    .returns("the address that is free now")
 }
 
 fn change_password(node: &Node) -> Command {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::cell::Birth;
-use crate::clock::Clock;
+use crate::clock::{Clock, Instant};
 use crate::gen_server::GenServer;
 use crate::observe::Observe;
 use crate::pid::Pid;
@@ -15,6 +15,7 @@ use crate::supervisor::StartError;
 struct Inner {
     name: String,
     clock: Clock,
+    started: Instant,
     registry: Registry,
     observe: Observe,
 }
@@ -29,6 +30,7 @@ impl System {
         System(Arc::new(Inner {
             name: name.to_owned(),
             observe: Observe::new(clock.clone()),
+            started: clock.now(),
             clock,
             registry: Registry::default(),
         }))
@@ -42,6 +44,11 @@ impl System {
     /// Its time.
     pub fn clock(&self) -> &Clock {
         &self.0.clock
+    }
+
+    /// When it was made.
+    pub fn started(&self) -> Instant {
+        self.0.started
     }
 
     /// The names of its processes.

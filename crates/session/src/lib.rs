@@ -3,6 +3,7 @@
 //! The c2s process, the session table and its manager, presence, and delivery to accounts by the
 //! rules of RFC 6121 §8.5. Knows no module and no SQL: what modules contribute comes in by [`hooks`].
 
+mod accounts;
 mod c2s;
 mod deliver;
 mod flush;

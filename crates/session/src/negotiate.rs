@@ -117,13 +117,20 @@ impl SessionBinder {
             encrypted: request.tls.is_some(),
         })?;
         let jid = entry.jid.clone();
-        *self.entry.lock() = Some(entry);
+        *self.entry.lock() = Some(Arc::clone(&entry));
         if let Some(old) = replaced {
             let (gone, is_gone) = oneshot::channel();
             if old.pid.control(Cast::Replaced(gone)).is_ok() {
                 // One that does not answer is not waited for: it is out of the table already.
                 let _ = self.clock.timeout(REPLACED_WITHIN, is_gone).await;
             }
+        }
+        // Removed since it logged in: whoever removed it has ended the sessions that were in the table then.
+        if let Ok(false) = self.sessions.auth.exists(&jid.to_bare()).await {
+            self.sessions.table.close(&entry);
+            self.sessions.table.forget(&entry);
+            *self.entry.lock() = None;
+            return Err(Condition::NotAllowed.text("the account was removed"));
         }
         Ok(jid)
     }

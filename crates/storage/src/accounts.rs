@@ -78,9 +78,10 @@ impl Account {
 
 /// The store of accounts.
 pub trait Accounts: Send + Sync {
-    /// Creates an account with role `User`; `false` if it exists.
+    /// Creates an account with role `User`; `false` if it exists, or if one of that name was removed and the
+    /// name not released since.
     ///
-    /// A new account starts empty: whatever an earlier account of that name may have left is removed.
+    /// A new account starts empty: whatever was written for its name before is removed.
     fn create<'a>(&'a self, account: &'a BareJid, credentials: Vec<Credential>)
     -> Answer<'a, bool>;
 
@@ -89,11 +90,15 @@ pub trait Accounts: Send + Sync {
 
     /// Removes an account and everything it owns in every store; `false` if there was none.
     ///
-    /// That it existed, and when it went, is remembered.
+    /// That it existed, and when it went, is remembered: nothing can be stored for the name from then on, and
+    /// nobody gets it before it is released.
     fn remove<'a>(&'a self, account: &'a BareJid) -> Answer<'a, bool>;
 
-    /// When the account of that name was removed, if it was and none has been created since.
+    /// When the account of that name was removed, if it was and the name has not been released since.
     fn removed<'a>(&'a self, account: &'a BareJid) -> Answer<'a, Option<SystemTime>>;
+
+    /// Lets the name of a removed account be given to a new one; `false` if there is no such name.
+    fn release<'a>(&'a self, account: &'a BareJid) -> Answer<'a, bool>;
 
     /// At most `limit` accounts of a host in the order of their names, after the local part `after`.
     fn list<'a>(

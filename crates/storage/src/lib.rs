@@ -7,8 +7,10 @@
 
 mod accounts;
 mod batch;
+mod caps;
 mod error;
 mod offline;
+mod personal;
 mod privacy;
 mod roster;
 mod secrets;
@@ -24,8 +26,10 @@ use otp::{ChildSpec, System};
 pub use accounts::{Account, Accounts, Credential, Role};
 pub(crate) use batch::Step;
 pub use batch::{Batch, Committed, RosterVersion};
+pub use caps::CapsStore;
 pub use error::StorageError;
 pub use offline::{OfflineEntry, OfflineId, OfflineLimits, OfflineMessage, OfflineStore, Stored};
+pub use personal::{LastSeen, LastStore, PrivateData, PrivateStore, VcardStore};
 pub use privacy::{
     PrivacyAction, PrivacyItem, PrivacyKinds, PrivacyList, PrivacyLists, PrivacyStore, PrivacyWho,
 };
@@ -81,6 +85,14 @@ pub struct Storage {
     pub offline: Arc<dyn OfflineStore>,
     /// Privacy lists.
     pub privacy: Arc<dyn PrivacyStore>,
+    /// Private data of accounts.
+    pub private: Arc<dyn PrivateStore>,
+    /// vCards.
+    pub vcard: Arc<dyn VcardStore>,
+    /// When accounts were last seen, and who was welcomed.
+    pub last: Arc<dyn LastStore>,
+    /// What clients can do, by the hash that they announce.
+    pub caps: Arc<dyn CapsStore>,
     /// The server's own secrets.
     pub secrets: Arc<dyn Secrets>,
     next_place: i64,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use stage::{Stage, alice, contact, jid, message, put};
 use storage::{
-    Batch, Credential, OfflineLimits, OfflineMessage, Role, RosterChange, RosterItem, StorageError,
-    Stored, Subscription,
+    Batch, Credential, LastSeen, OfflineLimits, OfflineMessage, PrivateData, Role, RosterChange,
+    RosterItem, StorageError, Stored, Subscription,
 };
 
 fn credential(kind: &str) -> Credential {
@@ -81,6 +81,7 @@ async fn an_account_is_made_read_and_removed() {
     assert_eq!(accounts.set_disabled(&alice(), true).await, Ok(false));
     assert_eq!(accounts.set_credentials(&alice(), vec![]).await, Ok(false));
 
+    assert_eq!(accounts.release(&alice()).await, Ok(true));
     assert_eq!(accounts.create(&alice(), vec![]).await, Ok(true));
     let account = accounts.credentials(&alice()).await.unwrap().unwrap();
     assert_eq!(
@@ -143,21 +144,33 @@ async fn a_removed_account_leaves_nothing_to_its_successor() {
     }
     storage.accounts.remove(&alice()).await.unwrap();
     // Written by somebody who had not heard of it yet.
-    storage
+    let late = storage
         .commit(put(&alice(), RosterItem::new(contact(4))))
-        .await
-        .unwrap();
-    storage
+        .await;
+    assert!(
+        matches!(&late, Err(StorageError::Invalid { detail, .. }) if detail == "the account was removed"),
+        "{late:?}"
+    );
+    let late = message(&stage.system, "late");
+    let late = storage
         .offline
-        .store(
-            &alice(),
-            message(&stage.system, "late"),
-            OfflineLimits::NONE,
-        )
-        .await
-        .unwrap();
+        .store(&alice(), late, OfflineLimits::NONE)
+        .await;
+    assert!(
+        matches!(late, Err(StorageError::Invalid { .. })),
+        "{late:?}"
+    );
 
-    storage.accounts.create(&alice(), vec![]).await.unwrap();
+    assert_eq!(
+        storage.accounts.create(&alice(), vec![]).await,
+        Ok(false),
+        "the name is not free"
+    );
+    assert_eq!(storage.accounts.release(&alice()).await, Ok(true));
+    assert_eq!(storage.accounts.release(&alice()).await, Ok(false));
+    assert_eq!(storage.accounts.removed(&alice()).await, Ok(None));
+    assert_eq!(storage.accounts.release(&neighbour).await, Ok(false));
+    assert_eq!(storage.accounts.create(&alice(), vec![]).await, Ok(true));
     let roster = storage.roster.get(&alice()).await.unwrap();
     assert_eq!(roster.items, []);
     assert_eq!(storage.roster.pending(&alice()).await, Ok(vec![]));
@@ -537,4 +550,93 @@ async fn a_secret_is_made_once() {
     assert!(one != two);
     let stage = stage.reopen().await;
     assert!(stage.storage.secrets.get_or_create("one").await.unwrap() == one);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn private_data_are_replaced_by_name_and_bounded() {
+    let stage = Stage::open().await;
+    let private = &stage.storage.private;
+    let data = |name: &str, namespace: &str, xml: &str| PrivateData {
+        name: name.into(),
+        namespace: namespace.into(),
+        xml: xml.into(),
+    };
+    let (one, two) = (data("x", "urn:one", "<1/>"), data("x", "urn:two", "<22/>"));
+    assert_eq!(
+        private
+            .put(&alice(), vec![one.clone(), two.clone()], 9)
+            .await,
+        Ok(true)
+    );
+    assert_eq!(private.all(&alice()).await, Ok(vec![one.clone(), two]));
+    let larger = data("x", "urn:two", "<333/>");
+    assert_eq!(
+        private.put(&alice(), vec![larger.clone()], 9).await,
+        Ok(false)
+    );
+    assert_eq!(
+        private.get(&alice(), "x", "urn:two").await,
+        Ok(Some("<22/>".into()))
+    );
+    assert_eq!(
+        private.put(&alice(), vec![larger.clone()], 10).await,
+        Ok(true)
+    );
+    assert_eq!(private.all(&alice()).await, Ok(vec![one, larger]));
+    assert_eq!(private.get(&alice(), "y", "urn:two").await, Ok(None));
+    assert_eq!(private.all(&jid("bob@a.example")).await, Ok(vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_personal_is_kept_for_those_who_exist() {
+    let stage = Stage::open().await;
+    let storage = &stage.storage;
+    let seen = LastSeen {
+        at: stage.system.clock().wall(),
+        status: Some("bye".into()),
+    };
+    storage.last.remember(&alice(), seen.clone()).await.unwrap();
+    assert_eq!(storage.last.seen(&alice()).await, Ok(None), "nobody yet");
+    assert_eq!(storage.last.welcome(&alice()).await, Ok(false));
+    storage.accounts.create(&alice(), vec![]).await.unwrap();
+    storage.last.remember(&alice(), seen.clone()).await.unwrap();
+    assert_eq!(storage.last.seen(&alice()).await, Ok(Some(seen.clone())));
+    let later = LastSeen {
+        status: None,
+        ..seen
+    };
+    storage
+        .last
+        .remember(&alice(), later.clone())
+        .await
+        .unwrap();
+    assert_eq!(storage.last.seen(&alice()).await, Ok(Some(later)));
+    assert_eq!(storage.last.welcome(&alice()).await, Ok(true));
+    assert_eq!(storage.last.welcome(&alice()).await, Ok(false));
+
+    assert_eq!(storage.vcard.get(&alice()).await, Ok(None));
+    for card in ["<vCard/>", "<vCard>2</vCard>"] {
+        storage.vcard.put(&alice(), card.into()).await.unwrap();
+        assert_eq!(storage.vcard.get(&alice()).await, Ok(Some(card.into())));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn capabilities_not_used_for_longest_are_forgotten() {
+    let stage = Stage::open().await;
+    let caps = &stage.storage.caps;
+    for ver in ["1", "2", "3"] {
+        stage.hand.advance(Duration::from_secs(1)).await;
+        caps.keep("sha-1", ver, format!("<{ver}/>"), 3)
+            .await
+            .unwrap();
+    }
+    stage.hand.advance(Duration::from_secs(1)).await;
+    assert_eq!(caps.find("sha-1", "1").await, Ok(Some("<1/>".into())));
+    assert_eq!(caps.find("sha-256", "1").await, Ok(None));
+    stage.hand.advance(Duration::from_secs(1)).await;
+    caps.keep("sha-1", "4", "<4/>".into(), 3).await.unwrap();
+    assert_eq!(caps.count().await, Ok(3));
+    assert_eq!(caps.find("sha-1", "2").await, Ok(None), "the oldest");
+    assert_eq!(caps.find("sha-1", "1").await, Ok(Some("<1/>".into())));
 }

@@ -52,10 +52,14 @@ namespaces! {
     DISCO_INFO = "http://jabber.org/protocol/disco#info";
     /// Service discovery: what have you (XEP-0030).
     DISCO_ITEMS = "http://jabber.org/protocol/disco#items";
+    /// Statistics (XEP-0039).
+    STATS = "http://jabber.org/protocol/stats";
     /// Multi-user chat (XEP-0045).
     MUC = "http://jabber.org/protocol/muc";
     /// Multi-user chat, occupants (XEP-0045).
     MUC_USER = "http://jabber.org/protocol/muc#user";
+    /// Private XML storage (XEP-0049).
+    PRIVATE = "jabber:iq:private";
     /// Ad-hoc commands (XEP-0050).
     COMMANDS = "http://jabber.org/protocol/commands";
     /// vCards (XEP-0054).

@@ -129,23 +129,32 @@ pub(super) async fn heard(
     Flow::Next(asked)
 }
 
-/// Ends every subscription of an account that is about to be removed.
+/// Ends every subscription of an account that is about to be removed, both ways, and answers every request
+/// that waits.
 pub(super) async fn end_all(rosters: Rosters, gone: RemoveUser) -> Flow<RemoveUser> {
-    let roster = {
-        let _lane = rosters.lanes.enter(gone.account.clone()).await;
-        rosters.host.storage.roster.get(&gone.account).await
+    let account = &gone.account;
+    let store = &rosters.host.storage.roster;
+    let (roster, pending) = {
+        let _lane = rosters.lanes.enter(account.clone()).await;
+        (store.get(account).await, store.pending(account).await)
     };
-    match roster {
-        Ok(roster) => {
-            for item in roster.items {
-                for stanza in goodbyes(&rosters, &gone.account, &item) {
-                    rosters.route(stanza).await;
-                }
-            }
+    let (roster, pending) = match (roster, pending) {
+        (Ok(roster), Ok(pending)) => (roster, pending),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::warn!(target: "natter::roster", %account, %error, "contacts not told");
+            return Flow::Next(gone);
         }
-        Err(error) => {
-            tracing::warn!(target: "natter::roster", account = %gone.account, %error, "contacts not told")
+    };
+    for item in &roster.items {
+        for stanza in goodbyes(&rosters, account, item) {
+            rosters.route(stanza).await;
         }
+    }
+    let listed = |contact: &BareJid| roster.items.iter().any(|item| item.jid == *contact);
+    for (contact, _) in pending.iter().filter(|(contact, _)| !listed(contact)) {
+        let refusal = Stanza::presence(PresenceType::Unsubscribed).from(Jid::from(account.clone()));
+        let refusal = refusal.to(Jid::from(contact.clone())).finish();
+        rosters.route(refusal).await;
     }
     Flow::Next(gone)
 }

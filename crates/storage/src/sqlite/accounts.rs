@@ -22,6 +22,10 @@ const OWNED: &[&str] = &[
     "message",
     "privacy_list",
     "privacy_item",
+    "private",
+    "vcard",
+    "last",
+    "welcomed",
 ];
 
 /// The store of accounts.
@@ -76,11 +80,29 @@ impl Accounts for SqliteAccounts {
                     let (host, local) = key(&account);
                     let removed: Option<Option<i64>> = connection
                         .prepare_cached(
-                            "SELECT removed FROM account WHERE host = ?1 AND local = ?2",
+                            "SELECT removed FROM account WHERE host = ?1 AND local = ?2 AND released = 0",
                         )?
                         .query_row(params![host, local], |row| row.get(0))
                         .optional()?;
                     Ok(removed.flatten().map(from_millis))
+                })
+                .await
+        })
+    }
+
+    fn release<'a>(&'a self, account: &'a BareJid) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let account = account.clone();
+            self.0
+                .write("release a name", 0, move |connection| {
+                    let (host, local) = key(&account);
+                    let changed = connection
+                        .prepare_cached(
+                            "UPDATE account SET released = 1
+                             WHERE host = ?1 AND local = ?2 AND removed IS NOT NULL AND released = 0",
+                        )?
+                        .execute(params![host, local])?;
+                    Ok(changed > 0)
                 })
                 .await
         })
@@ -281,15 +303,21 @@ fn create(
     if local.is_empty() {
         return Err(Failure::Invalid(format!("`{account}` has no local part")));
     }
-    if exists(connection, account)? {
+    let taken = connection
+        .prepare_cached(
+            "SELECT 1 FROM account WHERE host = ?1 AND local = ?2 AND (removed IS NULL OR released = 0)",
+        )?
+        .exists(params![host, local])?;
+    if taken {
         return Ok(false);
     }
-    // Something may have been written for the name while nobody had it; a new owner must not see it.
+    // Something may have been written for the name before anybody had it; its owner must not see it.
     empty(connection, account)?;
     connection
         .prepare_cached(
             "INSERT INTO account (host, local, created) VALUES (?1, ?2, ?3)
-             ON CONFLICT DO UPDATE SET role = 'user', disabled = 0, created = excluded.created, removed = NULL",
+             ON CONFLICT DO UPDATE SET role = 'user', disabled = 0, created = excluded.created,
+                 removed = NULL, released = 0",
         )?
         .execute(params![host, local, to_millis(now)])?;
     put_credentials(connection, account, credentials)?;
@@ -307,7 +335,7 @@ fn remove(connection: &Connection, account: &BareJid, now: SystemTime) -> Result
     let (host, local) = key(account);
     connection
         .prepare_cached(
-            "UPDATE account SET removed = ?3, role = 'user', disabled = 0, roster_floor = ?4
+            "UPDATE account SET removed = ?3, released = 0, role = 'user', disabled = 0, roster_floor = ?4
              WHERE host = ?1 AND local = ?2",
         )?
         .execute(params![host, local, to_millis(now), floor])?;
@@ -393,6 +421,7 @@ mod tests {
                 "SELECT t.name FROM sqlite_schema t
                  WHERE t.type = 'table'
                    AND EXISTS (SELECT 1 FROM pragma_table_info(t.name) WHERE name = 'host')
+                   AND EXISTS (SELECT 1 FROM pragma_table_info(t.name) WHERE name = 'local')
                    AND t.name <> 'account'
                  ORDER BY t.name",
             )
@@ -402,8 +431,103 @@ mod tests {
             .unwrap()
             .collect::<rusqlite::Result<Vec<String>>>()
             .unwrap();
+        for table in &with_owner {
+            let guarded: bool = connection
+                .prepare("SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 AND name = ?1 || '_owner'")
+                .unwrap()
+                .exists([table])
+                .unwrap();
+            assert!(
+                guarded,
+                "a removed account could still be written to in {table}"
+            );
+        }
         let mut emptied: Vec<String> = OWNED.iter().map(|table| (*table).to_owned()).collect();
         emptied.sort();
         assert_eq!(with_owner, emptied);
+    }
+
+    /// The tables whose rows have an owner: all of them, also those of stores that come later.
+    fn with_owner(connection: &Connection) -> Vec<String> {
+        connection
+            .prepare(
+                "SELECT t.name FROM sqlite_schema t
+                 WHERE t.type = 'table'
+                   AND EXISTS (SELECT 1 FROM pragma_table_info(t.name) WHERE name = 'host')
+                   AND EXISTS (SELECT 1 FROM pragma_table_info(t.name) WHERE name = 'local')
+                 ORDER BY t.name <> 'account', t.name <> 'message', t.name",
+            )
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<rusqlite::Result<Vec<String>>>()
+            .unwrap()
+    }
+
+    /// Writes a row of this owner: some value in every column that has to have one.
+    fn fill(connection: &Connection, table: &str, owner: &BareJid) -> rusqlite::Result<usize> {
+        let (host, local) = key(owner);
+        let columns = connection
+            .prepare("SELECT name, type FROM pragma_table_info(?1) WHERE \"notnull\" = 1")?
+            .query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<Vec<(String, String)>>>()?;
+        let value = |(name, kind): &(String, String)| match (name.as_str(), kind.as_str()) {
+            ("host", _) => format!("'{host}'"),
+            ("local", _) => format!("'{local}'"),
+            ("message", "INTEGER") => "(SELECT max(id) FROM message)".to_owned(),
+            ("role", _) => "'user'".to_owned(),
+            (_, "INTEGER") => "0".to_owned(),
+            (_, "BLOB") => "x'00'".to_owned(),
+            _ => format!("'{local}'"),
+        };
+        let values: Vec<String> = columns.iter().map(value).collect();
+        let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+        let (names, values) = (names.join(", "), values.join(", "));
+        connection.execute(
+            &format!("INSERT OR REPLACE INTO {table} ({names}) VALUES ({values})"),
+            [],
+        )
+    }
+
+    fn rows(connection: &Connection, table: &str, owner: &BareJid) -> i64 {
+        let (host, local) = key(owner);
+        connection
+            .query_row(
+                &format!("SELECT count(*) FROM {table} WHERE host = ?1 AND local = ?2"),
+                [host, local],
+                |row| row.get(0),
+            )
+            .unwrap()
+    }
+
+    #[test]
+    fn a_removed_account_leaves_a_tombstone_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = schema::prepare(folder.path()).unwrap();
+        let connection = schema::connect_to_write(&path).unwrap();
+        let [alice, bob] =
+            ["alice@a.example", "bob@a.example"].map(|jid| BareJid::new(jid).unwrap());
+        let tables = with_owner(&connection);
+        assert!(tables.len() > 10, "{tables:?}");
+        for owner in [&bob, &alice] {
+            for table in &tables {
+                fill(&connection, table, owner).unwrap_or_else(|error| panic!("{table}: {error}"));
+                assert!(rows(&connection, table, owner) > 0, "{table}");
+            }
+        }
+        assert!(remove(&connection, &alice, SystemTime::UNIX_EPOCH).unwrap());
+        for table in &tables {
+            let left = i64::from(table == "account");
+            assert_eq!(rows(&connection, table, &alice), left, "{table}");
+            assert!(rows(&connection, table, &bob) > 0, "{table}");
+            if table != "account" {
+                assert!(
+                    fill(&connection, table, &alice).is_err(),
+                    "{table} takes more"
+                );
+            }
+        }
+        assert!(!exists(&connection, &alice).unwrap());
+        assert!(!create(&connection, &alice, &[], SystemTime::UNIX_EPOCH).unwrap());
     }
 }

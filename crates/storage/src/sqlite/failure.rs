@@ -49,6 +49,13 @@ impl Failure {
 
 /// The error for what SQLite said when asked for `what`.
 pub(super) fn of_sqlite(what: &'static str, error: &rusqlite::Error) -> StorageError {
+    if let rusqlite::Error::SqliteFailure(failure, Some(said)) = error
+        && failure.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_TRIGGER
+    {
+        // A trigger of ours refused it and says why.
+        let detail = said.clone();
+        return StorageError::Invalid { what, detail };
+    }
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StorageError::Full { what },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StorageError::Busy { what },

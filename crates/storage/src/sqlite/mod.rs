@@ -5,10 +5,12 @@
 
 mod accounts;
 mod backup;
+mod caps;
 mod client;
 mod failure;
 mod fault;
 mod offline;
+mod personal;
 mod privacy;
 mod queue;
 mod reader;
@@ -84,6 +86,10 @@ pub(crate) fn open(
         roster: Arc::new(roster::SqliteRoster(client.clone())),
         offline: Arc::new(offline::SqliteOffline(client.clone())),
         privacy: Arc::new(privacy::SqlitePrivacy(client.clone())),
+        private: Arc::new(personal::SqlitePrivate(client.clone())),
+        vcard: Arc::new(personal::SqliteVcard(client.clone())),
+        last: Arc::new(personal::SqliteLast(client.clone())),
+        caps: Arc::new(caps::SqliteCaps(client.clone())),
         secrets: Arc::new(secrets::SqliteSecrets(client)),
         next_place,
         engine: Arc::new(engine),

@@ -22,6 +22,18 @@ pub(super) struct Migration {
     pub(super) sql: &'static str,
 }
 
+/// Triggers that keep rows of a removed account's name out of tables with an owner, however late a session or a
+/// sender writes: who gets the name again begins with nothing.
+macro_rules! owned_by_the_living {
+    ($($table:literal)*) => { concat!($(
+        "CREATE TRIGGER ", $table, "_owner BEFORE INSERT ON ", $table, "
+            WHEN EXISTS (SELECT 1 FROM account
+                         WHERE host = NEW.host AND local = NEW.local AND removed IS NOT NULL)
+            BEGIN SELECT RAISE(ABORT, 'the account was removed'); END;
+        "
+    ),*) };
+}
+
 /// All steps in order.
 pub(super) const MIGRATIONS: &[Migration] = &[
     Migration {
@@ -135,6 +147,57 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration {
         name: "privacy lists",
         sql: privacy::SCHEMA,
+    },
+    Migration {
+        name: "private data, vCards, last activity; removed accounts own nothing",
+        sql: concat!(
+            "
+            ALTER TABLE account ADD COLUMN released INTEGER NOT NULL DEFAULT 0; -- set: the name may be given again
+            CREATE TABLE private (
+                host TEXT NOT NULL,
+                local TEXT NOT NULL,
+                namespace TEXT NOT NULL,
+                name TEXT NOT NULL,
+                xml TEXT NOT NULL,
+                PRIMARY KEY (host, local, namespace, name)
+            ) STRICT, WITHOUT ROWID;
+            CREATE TABLE vcard (
+                host TEXT NOT NULL,
+                local TEXT NOT NULL,                       -- empty: the host's own
+                xml TEXT NOT NULL,
+                PRIMARY KEY (host, local)
+            ) STRICT, WITHOUT ROWID;
+            CREATE TABLE last (
+                host TEXT NOT NULL,
+                local TEXT NOT NULL,
+                at INTEGER NOT NULL,
+                status TEXT,
+                PRIMARY KEY (host, local)
+            ) STRICT, WITHOUT ROWID;
+            CREATE TABLE welcomed (
+                host TEXT NOT NULL,
+                local TEXT NOT NULL,
+                PRIMARY KEY (host, local)
+            ) STRICT, WITHOUT ROWID;
+            ",
+            owned_by_the_living!(
+                "credential" "roster_item" "roster_pending" "roster_removal" "roster_version"
+                "message" "offline" "offline_total" "privacy_list" "privacy_item" "private" "vcard" "last" "welcomed"
+            )
+        ),
+    },
+    Migration {
+        name: "entity capabilities",
+        sql: "
+            CREATE TABLE caps (
+                hash TEXT NOT NULL,                        -- the function
+                ver TEXT NOT NULL,
+                info TEXT NOT NULL,                        -- verified against the two
+                used INTEGER NOT NULL,
+                PRIMARY KEY (hash, ver)
+            ) STRICT, WITHOUT ROWID;
+            CREATE INDEX caps_used ON caps (used);
+        ",
     },
 ];
 
