@@ -27,7 +27,61 @@ impl Hook for RosterProcessItem {
         carries: "the item",
         stopping: "stop: later handlers are skipped; drop: the change is refused with not-allowed",
         on_panic: OnPanic::Deny,
-        may_wait: false,
+        may_wait: true,
+    };
+
+    fn host(&self) -> &str {
+        self.owner.domain().as_str()
+    }
+}
+
+/// Fold `roster_items`: what an account's clients are shown of its roster.
+#[derive(Clone, Debug)]
+pub struct RosterItems {
+    /// The roster's owner.
+    pub owner: BareJid,
+    /// The items; the owner's own, or those of them that are asked about, in the beginning.
+    pub items: Vec<RosterItem>,
+    /// Tells one state of what handlers add from another, in the roster's version; empty when they add nothing.
+    /// It is the same whichever of the owner's own items are asked about.
+    pub mark: String,
+}
+
+impl Hook for RosterItems {
+    const INFO: HookInfo = HookInfo {
+        name: "roster_items",
+        run_by: "mod_roster",
+        process: "the router's caller, in the account's lane",
+        carries: "the items and a mark of what was added",
+        stopping: "stop: later handlers are skipped; drop: cannot be told",
+        on_panic: OnPanic::Deny,
+        may_wait: true,
+    };
+
+    fn host(&self) -> &str {
+        self.owner.domain().as_str()
+    }
+}
+
+/// Event `roster_push`: what others add to an account's roster has changed; its clients are told.
+#[derive(Clone, Debug)]
+pub struct RosterPush {
+    /// The roster's owner.
+    pub owner: BareJid,
+    /// The contacts that are to be looked at again, and whether clients were shown them until now because of
+    /// what others add.
+    pub contacts: Vec<(BareJid, bool)>,
+}
+
+impl Hook for RosterPush {
+    const INFO: HookInfo = HookInfo {
+        name: "roster_push",
+        run_by: "mod_shared_roster",
+        process: "its runner, in the account's lane",
+        carries: "the contacts",
+        stopping: "stop or drop: later handlers are skipped",
+        on_panic: OnPanic::Continue,
+        may_wait: true,
     };
 
     fn host(&self) -> &str {
@@ -148,6 +202,8 @@ impl Hook for UserFeatures {
 /// All hooks of this crate.
 pub const HOOKS: &[HookInfo] = &[
     RosterProcessItem::INFO,
+    RosterItems::INFO,
+    RosterPush::INFO,
     DiscoInfo::INFO,
     DiscoNode::INFO,
     DiscoItems::INFO,

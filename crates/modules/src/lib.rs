@@ -18,6 +18,7 @@ mod mod_private;
 mod mod_register;
 mod mod_roster;
 mod mod_service_log;
+mod mod_shared_roster;
 mod mod_stats;
 mod mod_time;
 mod mod_vcard;
@@ -43,6 +44,7 @@ pub static ALL: &[ModuleKind] = &[
     kind::<mod_register::ModRegister>(),
     kind::<mod_roster::ModRoster>(),
     kind::<mod_service_log::ModServiceLog>(),
+    kind::<mod_shared_roster::ModSharedRoster>(),
     kind::<mod_stats::ModStats>(),
     kind::<mod_time::ModTime>(),
     kind::<mod_vcard::ModVcard>(),

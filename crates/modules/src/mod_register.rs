@@ -1,6 +1,6 @@
 //! `mod_register`: making an account, changing its password, removing it.
 //!
-//! Source: XEP-0077 v2.4 §3. Hooks: `c2s_pre_auth_features`, `c2s_unauthenticated_packet`; runs `remove_user`.
+//! Source: XEP-0077 v2.4 §3. Hooks: `c2s_pre_auth_features`, `c2s_unauthenticated_packet`.
 //! Stores: accounts, through `auth`. State: who registered a moment ago, by address.
 
 use std::collections::HashMap;
@@ -182,8 +182,7 @@ async fn create(
     }
     let made = host
         .service::<Sessions>()
-        .auth
-        .register(&account, Password::new(password))
+        .register_account(&account, Password::new(password))
         .await;
     if let Err(error) = made {
         if let Some(address) = address {

@@ -46,8 +46,8 @@ fn register(node: &Node) -> Command {
         let node = node.clone();
         async move {
             let account = node.account(args.text("user"), args.text("host"))?;
-            node.auth
-                .register(&account, password(&args))
+            node.sessions
+                .register_account(&account, password(&args))
                 .await
                 .map_err(CommandError::failed)?;
             Ok(Value::Text(format!("{account} registered")))

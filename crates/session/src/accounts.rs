@@ -1,17 +1,35 @@
-//! Removing an account with all that hangs on it. Source: XEP-0077 §3.2; RFC 6121 §2.5 for its contacts.
+//! Making an account, and removing one with all that hangs on it. Source: XEP-0077 §3.2; RFC 6121 §2.5 for its contacts.
 
-use auth::StorageError;
+use auth::{Password, RegisterError, StorageError};
 use xmpp::{BareJid, FullJid, StreamCondition};
 
-use crate::hooks::RemoveUser;
+use crate::hooks::{RegisterUser, RemoveUser, UserRemoved};
 use crate::sm::Sessions;
 
 impl Sessions {
+    /// Makes an account with this password, and tells the modules of its host.
+    ///
+    /// # Errors
+    ///
+    /// As [`auth::Auth::register`].
+    pub async fn register_account(
+        &self,
+        account: &BareJid,
+        password: Password,
+    ) -> Result<(), RegisterError> {
+        self.auth.register(account, password).await?;
+        let event = RegisterUser {
+            account: account.clone(),
+        };
+        let _ = self.router.fold_wait(event).await;
+        Ok(())
+    }
+
     /// Removes an account and all it owns in every store; `false` if there was none.
     ///
     /// In this order: nobody can log in to it any more; fold `remove_user`, in which its contacts hear that their
-    /// subscriptions end; its stores are emptied and its name is kept from being given again; its sessions end,
-    /// save the one named by `spared`, which its caller ends with [`Sessions::account_removed`].
+    /// subscriptions end; its stores are emptied and its name is kept from being given again; event `user_removed`;
+    /// its sessions end, save the one named by `spared`, which its caller ends with [`Sessions::account_removed`].
     ///
     /// # Errors
     ///
@@ -40,6 +58,10 @@ impl Sessions {
                 return Err(error);
             }
         };
+        let event = UserRemoved {
+            account: account.clone(),
+        };
+        let _ = self.router.fold_wait(event).await;
         for entry in self.table.sessions(account) {
             if spared != Some(&entry.jid) {
                 let end = crate::Cast::End(gone());

@@ -282,6 +282,16 @@ pub struct WentOffline {
 hook!(WentOffline, "unset_presence", by "c2s; sm for a session that fell", in "its runner", carries "who left and how",
     "stop or drop: later handlers are skipped", Continue, true, |h| h.account.domain().as_str());
 
+/// Event `register_user`: an account was made.
+#[derive(Clone, Debug)]
+pub struct RegisterUser {
+    /// The account.
+    pub account: BareJid,
+}
+
+hook!(RegisterUser, "register_user", by "whoever makes an account", in "its runner", carries "the account",
+    "stop or drop: later handlers are skipped", Continue, true, |h| h.account.domain().as_str());
+
 /// Event `remove_user`: an account is about to be removed with all it owns.
 #[derive(Clone, Debug)]
 pub struct RemoveUser {
@@ -290,6 +300,16 @@ pub struct RemoveUser {
 }
 
 hook!(RemoveUser, "remove_user", by "whoever removes an account", in "its runner", carries "the account",
+    "stop or drop: later handlers are skipped", Continue, true, |h| h.account.domain().as_str());
+
+/// Event `user_removed`: an account was removed, and nothing of it is left; its sessions are about to end.
+#[derive(Clone, Debug)]
+pub struct UserRemoved {
+    /// The account there was.
+    pub account: BareJid,
+}
+
+hook!(UserRemoved, "user_removed", by "whoever removes an account", in "its runner", carries "the account",
     "stop or drop: later handlers are skipped", Continue, true, |h| h.account.domain().as_str());
 
 /// Fold `c2s_post_auth_features`: what a stream offers once its client is authenticated.
@@ -349,7 +369,9 @@ pub const HOOKS: &[HookInfo] = &[
     RosterInSubscription::INFO,
     SelfPresence::INFO,
     WentOffline::INFO,
+    RegisterUser::INFO,
     RemoveUser::INFO,
+    UserRemoved::INFO,
     PostAuthFeatures::INFO,
     PreAuthFeatures::INFO,
     UnauthenticatedPacket::INFO,

@@ -9,6 +9,7 @@ mod accounts;
 mod batch;
 mod caps;
 mod error;
+mod groups;
 mod offline;
 mod personal;
 mod privacy;
@@ -28,6 +29,7 @@ pub(crate) use batch::Step;
 pub use batch::{Batch, Committed, RosterVersion};
 pub use caps::CapsStore;
 pub use error::StorageError;
+pub use groups::{GroupStore, SharedContact, SharedGroup};
 pub use offline::{OfflineEntry, OfflineId, OfflineLimits, OfflineMessage, OfflineStore, Stored};
 pub use personal::{LastSeen, LastStore, PrivateData, PrivateStore, VcardStore};
 pub use privacy::{
@@ -93,6 +95,8 @@ pub struct Storage {
     pub last: Arc<dyn LastStore>,
     /// What clients can do, by the hash that they announce.
     pub caps: Arc<dyn CapsStore>,
+    /// Shared roster groups.
+    pub groups: Arc<dyn GroupStore>,
     /// The server's own secrets.
     pub secrets: Arc<dyn Secrets>,
     next_place: i64,

@@ -9,6 +9,7 @@ use storage::{
     Batch, Credential, LastSeen, OfflineLimits, OfflineMessage, PrivateData, Role, RosterChange,
     RosterItem, StorageError, Stored, Subscription,
 };
+use xmpp::BareJid;
 
 fn credential(kind: &str) -> Credential {
     Credential {
@@ -639,4 +640,86 @@ async fn capabilities_not_used_for_longest_are_forgotten() {
     assert_eq!(caps.count().await, Ok(3));
     assert_eq!(caps.find("sha-1", "2").await, Ok(None), "the oldest");
     assert_eq!(caps.find("sha-1", "1").await, Ok(Some("<1/>".into())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sees_whom_follows_from_the_groups() {
+    let stage = Stage::open().await;
+    let (accounts, groups) = (&stage.storage.accounts, &stage.storage.groups);
+    let [bob, carol] = ["bob@a.example", "carol@a.example"].map(jid);
+    for account in [&alice(), &bob, &carol] {
+        accounts.create(account, vec![]).await.unwrap();
+    }
+    let of = async |account: &xmpp::BareJid| {
+        let contacts = groups.contacts(account, None).await.unwrap();
+        let shown = |c: storage::SharedContact| (c.jid.to_string(), c.labels, c.subscription);
+        contacts.into_iter().map(shown).collect::<Vec<_>>()
+    };
+    let contact = |name: &BareJid, labels: &[&str], subscription| {
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        (name.to_string(), labels, subscription)
+    };
+    let put = |name, label, displays: &[&str]| {
+        let displays = displays.iter().map(|name| (*name).to_owned()).collect();
+        groups.put("a.example", name, label, displays)
+    };
+    assert_eq!(put("two", "Second", &["one"]).await, Ok(true));
+    assert_eq!(put("one", "First", &[]).await, Ok(true));
+    assert_eq!(put("one", "First", &["one"]).await, Ok(false));
+    assert_eq!(groups.add("three", &bob).await, Ok(false));
+    assert_eq!(groups.add("one", &alice()).await, Ok(true));
+    assert_eq!(groups.add("one", &bob).await, Ok(true));
+    assert_eq!(groups.add("two", &carol).await, Ok(true));
+    assert_eq!(
+        of(&alice()).await,
+        [
+            contact(&bob, &["First"], Subscription::Both),
+            contact(&carol, &[], Subscription::From)
+        ]
+    );
+    assert_eq!(
+        of(&carol).await,
+        [
+            contact(&alice(), &["First"], Subscription::To),
+            contact(&bob, &["First"], Subscription::To)
+        ]
+    );
+    let one = groups.contacts(&carol, Some(&bob)).await.unwrap();
+    assert_eq!(one.len(), 1, "only the one that is asked about");
+    let elsewhere = jid("bob@b.example");
+    assert_eq!(groups.contacts(&carol, Some(&elsewhere)).await, Ok(vec![]));
+    assert_eq!(of(&jid("alice@b.example")).await, []);
+
+    assert_eq!(
+        groups.set_everybody("a.example", "two", true).await,
+        Ok(true)
+    );
+    assert_eq!(
+        of(&alice()).await,
+        [
+            contact(&bob, &["First"], Subscription::Both),
+            contact(&carol, &[], Subscription::From)
+        ]
+    );
+    assert_eq!(put("two", "Second", &["two"]).await, Ok(false));
+    assert_eq!(
+        of(&carol).await,
+        [
+            contact(&alice(), &["Second"], Subscription::Both),
+            contact(&bob, &["Second"], Subscription::Both)
+        ]
+    );
+    assert_eq!(accounts.remove(&bob).await, Ok(true));
+    assert_eq!(
+        of(&carol).await,
+        [contact(&alice(), &["Second"], Subscription::Both)]
+    );
+    let all = groups.all("a.example").await.unwrap();
+    let members: Vec<usize> = all.iter().map(|group| group.members.len()).collect();
+    assert_eq!(members, [1, 1], "the removed one is in none");
+    assert_eq!(groups.take("one", &alice()).await, Ok(true));
+    assert_eq!(groups.take("one", &alice()).await, Ok(false));
+    assert_eq!(groups.remove("a.example", "two").await, Ok(true));
+    assert_eq!(groups.remove("a.example", "two").await, Ok(false));
+    assert_eq!(of(&carol).await, []);
 }

@@ -109,10 +109,10 @@ fn groups(item: &Element) -> Result<Vec<String>, StanzaError> {
 }
 
 /// A roster query around `items`, with the roster's version where the client is to know it.
-pub(super) fn query(version: Option<u64>, items: impl IntoIterator<Item = String>) -> Fragment {
+pub(super) fn query(version: Option<&str>, items: impl IntoIterator<Item = String>) -> Fragment {
     let mut query = format!("<query xmlns=\"{}\"", ns::ROSTER);
     if let Some(version) = version {
-        push_attr("ver", &version.to_string(), &mut query);
+        push_attr("ver", version, &mut query);
     }
     query.push('>');
     query.extend(items);
@@ -265,7 +265,7 @@ mod tests {
             approved: true,
             ..RosterItem::new(xmpp::parse_bare("a@x").expect("a JID"))
         };
-        let written = query(Some(7), [element(&item), removed(&item.jid)]);
+        let written = query(Some("7"), [element(&item), removed(&item.jid)]);
         let query: Element = written.as_str().parse().expect("XML");
         assert_eq!(query.attr("ver"), Some("7"));
         let items: Vec<&Element> = query.children().collect();

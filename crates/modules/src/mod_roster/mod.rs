@@ -1,7 +1,7 @@
 //! `mod_roster`: who are this account's contacts, and who sees whose presence?
 //!
-//! Source: RFC 6121 §2 (roster), §3 and Appendix A (subscriptions). Hooks: runs `roster_process_item`;
-//! hears the session's roster and subscription hooks. Stores: `roster`. State: one lane per account, in which
+//! Source: RFC 6121 §2 (roster), §3 and Appendix A (subscriptions). Hooks: runs `roster_process_item`
+//! and `roster_items`; hears `roster_push` and the session's roster and subscription hooks. Stores: `roster`. State: one lane per account, in which
 //! a roster is read, folded, committed and pushed, so that all resources see one order of changes.
 
 mod item;
@@ -21,6 +21,8 @@ use session::hooks::{
 use session::{Entry, Sessions};
 use storage::{Committed, RosterItem, StorageError};
 use xmpp::{BareJid, IqType, PresenceType};
+
+use crate::hooks::{RosterItems, RosterPush};
 
 options! {
     /// How rosters are kept.
@@ -63,6 +65,7 @@ impl Module for ModRoster {
         let with = |rosters: &Rosters| rosters.clone();
         let (get, set) = (with(&rosters), with(&rosters));
         let (sends, hears, leaves) = (with(&rosters), with(&rosters), with(&rosters));
+        let again = with(&rosters);
         let registrations = Registrations::new()
             .account_feature(ns::ROSTER)
             .iq_get(To::Account, ns::ROSTER, move |_, iq| {
@@ -80,6 +83,9 @@ impl Module for ModRoster {
             })
             .hook_wait::<RosterInSubscription, _, _>(Priority::NORMAL, move |_, asked| {
                 subscription::heard(hears.clone(), asked)
+            })
+            .hook_wait::<RosterPush, _, _>(Priority::NORMAL, move |_, asked| {
+                push_again(again.clone(), asked)
             })
             .hook_wait::<RemoveUser, _, _>(Priority::NORMAL, move |_, gone| {
                 subscription::end_all(leaves.clone(), gone)
@@ -175,17 +181,81 @@ impl Rosters {
         self.host.service()
     }
 
-    /// Tells every interested resource of a change that was committed (§2.1.6). To be called in the account's lane.
-    async fn push(&self, owner: &BareJid, change: &str, committed: &Committed) {
-        let version = self.told(committed.version(owner));
-        for entry in self.sessions().table.interested(owner) {
-            self.route(push_to(owner, &entry, change, version)).await;
+    /// Tells every interested resource of a change to a contact that was committed (§2.1.6); `own`: what the
+    /// owner's roster says of it now. To be called in the account's lane.
+    async fn push(
+        &self,
+        owner: &BareJid,
+        contact: &BareJid,
+        own: Option<&RosterItem>,
+        committed: &Committed,
+    ) {
+        let interested = self.sessions().table.interested(owner);
+        if !interested.is_empty() {
+            let own = own.filter(|item| item.listed).cloned();
+            let shown = self.shown(owner, own.into_iter().collect()).await;
+            let version = committed.version(owner);
+            self.push_shown(&interested, owner, contact, &shown, version)
+                .await;
         }
     }
 
-    /// The version as clients are told it.
-    fn told(&self, version: Option<u64>) -> Option<u64> {
-        version.filter(|_| self.opts.versioning)
+    async fn push_shown(
+        &self,
+        interested: &[Arc<Entry>],
+        owner: &BareJid,
+        contact: &BareJid,
+        shown: &Shown,
+        version: Option<u64>,
+    ) {
+        let version = version.and_then(|version| self.told(version, &shown.mark));
+        let change = shown.change(contact);
+        for entry in interested {
+            self.route(push_to(owner, entry, &change, version.as_deref()))
+                .await;
+        }
+    }
+
+    /// What clients are shown: the owner's own items, these, and what others add.
+    async fn shown(&self, owner: &BareJid, own: Vec<RosterItem>) -> Shown {
+        if !self
+            .host
+            .router
+            .has_handlers::<RosterItems>(&self.host.name)
+        {
+            return Shown {
+                items: own,
+                mark: String::new(),
+            };
+        }
+        let fold = RosterItems {
+            owner: owner.clone(),
+            items: own.clone(),
+            mark: String::new(),
+        };
+        match self.host.router.fold_wait(fold).await.value() {
+            Some(fold) => Shown {
+                items: fold.items,
+                mark: fold.mark,
+            },
+            None => {
+                tracing::warn!(target: "natter::roster", account = %owner, "shown without what others add");
+                // No version of a whole roster looks like this one: the next reading is of the whole.
+                Shown {
+                    items: own,
+                    mark: "?".to_owned(),
+                }
+            }
+        }
+    }
+
+    /// The version as clients are told it: of the owner's own items, and the mark of what others add.
+    fn told(&self, version: u64, mark: &str) -> Option<String> {
+        let told = match mark {
+            "" => version.to_string(),
+            mark => format!("{version}.{mark}"),
+        };
+        self.opts.versioning.then_some(told)
     }
 
     fn route(&self, stanza: Stanza) -> Routing {
@@ -227,8 +297,47 @@ impl Rosters {
     }
 }
 
+/// What clients are shown of a roster.
+struct Shown {
+    items: Vec<RosterItem>,
+    mark: String,
+}
+
+impl Shown {
+    /// A contact as it is shown: an element for the inside of a query.
+    fn change(&self, contact: &BareJid) -> String {
+        match self.items.iter().find(|item| item.jid == *contact) {
+            Some(item) => item::element(item),
+            None => item::removed(contact),
+        }
+    }
+}
+
+/// What others add to a roster has changed: its owner's clients are told.
+async fn push_again(rosters: Rosters, asked: RosterPush) -> Flow<RosterPush> {
+    let _lane = rosters.lanes.enter(asked.owner.clone()).await;
+    let interested = rosters.sessions().table.interested(&asked.owner);
+    if interested.is_empty() {
+        return Flow::Next(asked);
+    }
+    let roster = match rosters.host.storage.roster.get(&asked.owner).await {
+        Ok(roster) => roster,
+        Err(error) => return cannot_tell(&asked.owner, &error),
+    };
+    let version = Some(roster.version);
+    let shown = rosters.shown(&asked.owner, roster.items).await;
+    for (contact, was_shown) in &asked.contacts {
+        if *was_shown || shown.items.iter().any(|item| item.jid == *contact) {
+            rosters
+                .push_shown(&interested, &asked.owner, contact, &shown, version)
+                .await;
+        }
+    }
+    Flow::Next(asked)
+}
+
 /// A roster push from the account to one of its resources, with an id of its own (§2.1.6).
-fn push_to(owner: &BareJid, entry: &Entry, change: &str, version: Option<u64>) -> Stanza {
+fn push_to(owner: &BareJid, entry: &Entry, change: &str, version: Option<&str>) -> Stanza {
     Stanza::iq(IqType::Set, item::query(version, [change.to_owned()]))
         .from(Jid::from(owner.clone()))
         .to(Jid::from(entry.jid.clone()))

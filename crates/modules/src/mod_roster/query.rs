@@ -23,26 +23,19 @@ pub(super) async fn get(rosters: Rosters, iq: Iq) -> Result<Fragment, StanzaErro
     let query = payload(&iq)?;
     step!(iq.meta, "roster lane", %owner);
     let lane = rosters.lanes.enter(owner.clone()).await;
+    let store = &rosters.host.storage.roster;
+    let roster = store.get(&owner).await?;
+    let shown = rosters.shown(&owner, roster.items).await;
     let known = query.attr("ver").filter(|_| rosters.opts.versioning);
-    let changes = match known.and_then(|ver| ver.parse().ok()) {
-        Some(version) => {
-            rosters
-                .host
-                .storage
-                .roster
-                .changes_since(&owner, version)
-                .await?
-        }
+    let changes = match known.and_then(|ver| since(ver, &shown.mark)) {
+        Some(version) => store.changes_since(&owner, version).await?,
         None => None,
     };
     let answer = match &changes {
         Some(_) => Fragment::empty(),
         None => {
-            let roster = rosters.host.storage.roster.get(&owner).await?;
-            item::query(
-                known.map(|_| roster.version),
-                roster.items.iter().map(item::element),
-            )
+            let version = known.and_then(|_| rosters.told(roster.version, &shown.mark));
+            item::query(version.as_deref(), shown.items.iter().map(item::element))
         }
     };
     let session = iq
@@ -57,8 +50,13 @@ pub(super) async fn get(rosters: Rosters, iq: Iq) -> Result<Fragment, StanzaErro
     iq.after_answer(move || {
         if let Some(session) = session {
             for change in changes.unwrap_or_default() {
-                let version = Some(change.version());
-                let push = push_to(&owner, &session, &told(&change), version);
+                let version = rosters.told(change.version(), &shown.mark);
+                let push = push_to(
+                    &owner,
+                    &session,
+                    &shown.change(about(&change)),
+                    version.as_deref(),
+                );
                 rosters.hand_to(std::slice::from_ref(&session), &push);
             }
         }
@@ -67,10 +65,16 @@ pub(super) async fn get(rosters: Rosters, iq: Iq) -> Result<Fragment, StanzaErro
     Ok(answer)
 }
 
-fn told(change: &RosterChange) -> String {
+/// The version of the owner's own items in what a client was told, if what others add has not changed since.
+fn since(ver: &str, mark: &str) -> Option<u64> {
+    let (version, then) = ver.split_once('.').unwrap_or((ver, ""));
+    (then == mark).then(|| version.parse().ok()).flatten()
+}
+
+fn about(change: &RosterChange) -> &BareJid {
     match change {
-        RosterChange::Put(item, _) => item::element(item),
-        RosterChange::Removed(jid, _) => item::removed(jid),
+        RosterChange::Put(item, _) => &item.jid,
+        RosterChange::Removed(jid, _) => jid,
     }
 }
 
@@ -89,17 +93,16 @@ pub(super) async fn set(rosters: Rosters, iq: Iq) -> Result<(), StanzaError> {
     let lane = rosters.lanes.enter(owner.clone()).await;
     let change = prepare(&rosters, &iq, &owner, &wish).await?;
     let mut batch = Batch::new();
-    let shown = if change.remove {
+    if change.remove {
         batch.remove_roster_item(&owner, wish.jid());
-        item::removed(wish.jid())
     } else {
         batch.put_roster_item(&owner, change.item.clone());
-        item::element(&change.item)
-    };
+    }
     step!(iq.meta, "roster commit", contact = %wish.jid(), remove = change.remove);
     let committed = rosters.host.storage.commit(batch).await?;
     step!(iq.meta, "roster push", version = committed.version(&owner));
-    rosters.push(&owner, &shown, &committed).await;
+    let own = (!change.remove).then_some(&change.item);
+    rosters.push(&owner, wish.jid(), own, &committed).await;
     drop(lane);
     if change.remove {
         for stanza in goodbyes(&rosters, &owner, &change.item) {
@@ -138,7 +141,8 @@ async fn prepare(
     rosters
         .host
         .router
-        .fold(fold)
+        .fold_wait(fold)
+        .await
         .value()
         .ok_or_else(|| Condition::NotAllowed.into())
 }

@@ -11,7 +11,7 @@ use xmpp::{BareJid, PresenceType};
 
 use super::query::goodbyes;
 use super::states::{Also, Ask, Cell, State};
-use super::{Rosters, cannot_tell, item};
+use super::{Rosters, cannot_tell};
 
 /// The account's client asks for a subscription, grants, ends or refuses one.
 pub(super) async fn sent(
@@ -206,21 +206,16 @@ async fn write_and_push(
         return Ok(());
     }
     let mut batch = Batch::new();
-    let shown = match after {
-        Some(item) => {
-            let shown = item::element(&item);
-            batch.put_roster_item(owner, item);
-            shown
-        }
-        None => {
-            batch.remove_roster_item(owner, contact);
-            item::removed(contact)
-        }
+    match &after {
+        Some(item) => batch.put_roster_item(owner, item.clone()),
+        None => batch.remove_roster_item(owner, contact),
     };
     let committed: Committed = rosters.host.storage.commit(batch).await?;
     tell();
     if committed.roster.iter().any(|change| change.changed) {
-        rosters.push(owner, &shown, &committed).await;
+        rosters
+            .push(owner, contact, after.as_ref(), &committed)
+            .await;
     }
     Ok(())
 }

@@ -26,6 +26,7 @@ const OWNED: &[&str] = &[
     "vcard",
     "last",
     "welcomed",
+    "shared_member",
 ];
 
 /// The store of accounts.

@@ -9,6 +9,7 @@ mod caps;
 mod client;
 mod failure;
 mod fault;
+mod groups;
 mod offline;
 mod personal;
 mod privacy;
@@ -90,6 +91,7 @@ pub(crate) fn open(
         vcard: Arc::new(personal::SqliteVcard(client.clone())),
         last: Arc::new(personal::SqliteLast(client.clone())),
         caps: Arc::new(caps::SqliteCaps(client.clone())),
+        groups: Arc::new(groups::SqliteGroups(client.clone())),
         secrets: Arc::new(secrets::SqliteSecrets(client)),
         next_place,
         engine: Arc::new(engine),

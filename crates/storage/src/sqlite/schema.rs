@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::failure::of_sqlite;
-use super::{FILE_NAME, backup, privacy};
+use super::{FILE_NAME, backup, groups, privacy};
 use crate::StorageError;
 
 /// How long a connection waits for another's write lock before it is told of it.
@@ -198,6 +198,14 @@ pub(super) const MIGRATIONS: &[Migration] = &[
             ) STRICT, WITHOUT ROWID;
             CREATE INDEX caps_used ON caps (used);
         ",
+    },
+    Migration {
+        name: "shared roster groups",
+        sql: groups::SCHEMA,
+    },
+    Migration {
+        name: "removed accounts are in no group",
+        sql: owned_by_the_living!("shared_member"),
     },
 ];
 
