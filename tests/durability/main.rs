@@ -20,9 +20,10 @@ fn main() -> ExitCode {
         case("sigterm at full load loses and doubles nothing", || {
             on_a_runtime(stop::under_load())
         }),
-        case("10,000 messages meet random logins, each once and in order", || {
-            on_a_runtime(race::offline())
-        }),
+        case(
+            "10,000 messages meet random logins, each once and in order",
+            || on_a_runtime(race::offline()),
+        ),
         case("two servers in one process are two", || {
             on_a_runtime(neighbours::apart())
         }),

@@ -126,6 +126,14 @@ impl Commands {
             .collect()
     }
 
+    /// Gives every command that is offered on `host`, in the order of names.
+    pub fn list_on(&self, host: &str) -> Vec<Arc<Command>> {
+        let table = self.0.table.read();
+        let on_host = |offer: &&Offer| offer.command.on_host.as_deref().is_none_or(|on| on == host);
+        let offered = |offers: &Vec<Offer>| Some(offers.iter().find(on_host)?.command.clone());
+        table.values().filter_map(offered).collect()
+    }
+
     /// Says how long the command may take; `None` if there is none of this name.
     pub fn deadline(&self, name: &str) -> Option<Duration> {
         match name {

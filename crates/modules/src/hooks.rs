@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use admin::Caller;
 use router::{Hook, HookInfo, OnPanic, To};
 use storage::RosterItem;
 use xmpp::payload::{DiscoInfoResult, Item};
-use xmpp::{BareJid, FullJid, Jid};
+use xmpp::{BareJid, FullJid, Jid, StanzaError};
+
+pub use crate::adhoc::{Field, FieldKind, Filled, Form, NoteKind, Step};
 
 /// Fold `roster_process_item`: a client changes an item of its roster; run before the change is written.
 #[derive(Clone, Debug)]
@@ -199,6 +202,67 @@ impl Hook for UserFeatures {
     }
 }
 
+/// Fold `adhoc_local_items`: the ad-hoc commands of a host that one caller may use (XEP-0050 §2.2).
+#[derive(Clone, Debug)]
+pub struct AdhocCommands {
+    /// The host.
+    pub host: Arc<str>,
+    /// Who asks.
+    pub caller: Caller,
+    /// Node and name of each command.
+    pub commands: Vec<(String, String)>,
+}
+
+impl Hook for AdhocCommands {
+    const INFO: HookInfo = HookInfo {
+        name: "adhoc_local_items",
+        run_by: "mod_adhoc",
+        process: "whoever asks",
+        carries: "the commands that the caller may use",
+        stopping: "stop: later handlers are skipped; drop: no commands",
+        on_panic: OnPanic::Deny,
+        may_wait: false,
+    };
+
+    fn host(&self) -> &str {
+        &self.host
+    }
+}
+
+/// Fold `adhoc_local_commands`: one step of an ad-hoc command of a host (XEP-0050 §2.4). The same forms lead to the
+/// same step, so that a caller may go back.
+#[derive(Clone)]
+pub struct AdhocStep {
+    /// The host.
+    pub host: Arc<str>,
+    /// Who asks.
+    pub caller: Caller,
+    /// The asker's address.
+    pub from: Jid,
+    /// The command.
+    pub node: String,
+    /// What was filled in so far, a form each.
+    pub filled: Vec<Filled>,
+    /// What the command says; nothing: there is no such command.
+    pub step: Option<Result<Step, StanzaError>>,
+}
+
+impl Hook for AdhocStep {
+    const INFO: HookInfo = HookInfo {
+        name: "adhoc_local_commands",
+        run_by: "mod_adhoc",
+        process: "a task of mod_adhoc's",
+        carries: "the forms filled in and the next step",
+        stopping: "stop: later handlers are skipped; drop: there is no such command",
+        on_panic: OnPanic::Deny,
+        may_wait: true,
+    };
+
+    fn host(&self) -> &str {
+        &self.host
+    }
+}
+
 /// All hooks of this crate.
 pub const HOOKS: &[HookInfo] = &[
     RosterProcessItem::INFO,
@@ -208,4 +272,6 @@ pub const HOOKS: &[HookInfo] = &[
     DiscoNode::INFO,
     DiscoItems::INFO,
     UserFeatures::INFO,
+    AdhocCommands::INFO,
+    AdhocStep::INFO,
 ];

@@ -1,12 +1,16 @@
 //! The services of a host, one file each. Modules never name one another: they meet in [`hooks`].
 
 mod access;
+mod adhoc;
 mod disco;
 pub mod hooks;
 mod privacy;
 
+mod mod_adhoc;
+mod mod_announce;
 mod mod_blocking;
 mod mod_caps;
+mod mod_configure;
 mod mod_contact;
 mod mod_disco;
 mod mod_echo;
@@ -31,9 +35,12 @@ pub use privacy::Privacy;
 
 /// All modules of this build. One line each, alphabetical.
 pub static ALL: &[ModuleKind] = &[
+    kind::<mod_adhoc::ModAdhoc>(),
+    kind::<mod_announce::ModAnnounce>(),
     kind::<mod_blocking::ModBlocking>(),
     kind::<mod_caps::ModCaps>(),
     kind::<mod_contact::ModContact>(),
+    kind::<mod_configure::ModConfigure>(),
     kind::<mod_disco::ModDisco>(),
     kind::<mod_echo::ModEcho>(),
     kind::<mod_last::ModLast>(),
@@ -54,9 +61,12 @@ pub static ALL: &[ModuleKind] = &[
 
 /// The modules that every host runs unless its configuration says otherwise.
 pub static STANDARD: &[&str] = &[
+    "mod_adhoc",
+    "mod_announce",
     "mod_blocking",
     "mod_caps",
     "mod_contact",
+    "mod_configure",
     "mod_disco",
     "mod_last",
     "mod_offline",

@@ -4,6 +4,7 @@
 //! [`Steering`], which the binary fills.
 
 mod accounts;
+mod bans;
 mod logins;
 mod modules;
 mod parts;
@@ -21,6 +22,7 @@ pub fn register_commands(node: &Node) {
         server::commands(node),
         accounts::commands(node),
         logins::commands(node),
+        bans::commands(node),
         modules::commands(node),
     ];
     for command in commands.into_iter().flatten() {

@@ -10,6 +10,7 @@ mod batch;
 mod caps;
 mod error;
 mod groups;
+mod hosts;
 mod offline;
 mod personal;
 mod privacy;
@@ -30,6 +31,7 @@ pub use batch::{Batch, Committed, RosterVersion};
 pub use caps::CapsStore;
 pub use error::StorageError;
 pub use groups::{GroupStore, SharedContact, SharedGroup};
+pub use hosts::{HostList, HostStore, Motd};
 pub use offline::{OfflineEntry, OfflineId, OfflineLimits, OfflineMessage, OfflineStore, Stored};
 pub use personal::{LastSeen, LastStore, PrivateData, PrivateStore, VcardStore};
 pub use privacy::{
@@ -85,6 +87,8 @@ pub struct Storage {
     pub roster: Arc<dyn RosterStore>,
     /// Messages for those who are away.
     pub offline: Arc<dyn OfflineStore>,
+    /// What hosts keep for themselves.
+    pub hosts: Arc<dyn HostStore>,
     /// Privacy lists.
     pub privacy: Arc<dyn PrivacyStore>,
     /// Private data of accounts.

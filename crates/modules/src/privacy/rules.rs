@@ -94,7 +94,7 @@ pub(crate) fn decide(
 
 /// Whether the address of a rule covers another: a full JID itself, an account its resources, a resource of
 /// a domain itself, a domain all that is in it (§2.1).
-fn covers(rule: &Jid, other: &Jid) -> bool {
+pub(crate) fn covers(rule: &Jid, other: &Jid) -> bool {
     if rule.domain() != other.domain() {
         return false;
     }

@@ -4,3 +4,4 @@ mod hot_add;
 mod privacy;
 mod rig;
 mod services;
+mod shutdown;

@@ -27,6 +27,7 @@ const OWNED: &[&str] = &[
     "last",
     "welcomed",
     "shared_member",
+    "motd_seen",
 ];
 
 /// The store of accounts.

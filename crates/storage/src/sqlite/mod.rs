@@ -10,6 +10,7 @@ mod client;
 mod failure;
 mod fault;
 mod groups;
+mod hosts;
 mod offline;
 mod personal;
 mod privacy;
@@ -86,6 +87,7 @@ pub(crate) fn open(
         accounts: Arc::new(accounts::SqliteAccounts(client.clone())),
         roster: Arc::new(roster::SqliteRoster(client.clone())),
         offline: Arc::new(offline::SqliteOffline(client.clone())),
+        hosts: Arc::new(hosts::SqliteHosts(client.clone())),
         privacy: Arc::new(privacy::SqlitePrivacy(client.clone())),
         private: Arc::new(personal::SqlitePrivate(client.clone())),
         vcard: Arc::new(personal::SqliteVcard(client.clone())),

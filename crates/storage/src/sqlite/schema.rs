@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::failure::of_sqlite;
-use super::{FILE_NAME, backup, groups, privacy};
+use super::{FILE_NAME, backup, groups, hosts, privacy};
 use crate::StorageError;
 
 /// How long a connection waits for another's write lock before it is told of it.
@@ -206,6 +206,14 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration {
         name: "removed accounts are in no group",
         sql: owned_by_the_living!("shared_member"),
+    },
+    Migration {
+        name: "what hosts keep",
+        sql: hosts::SCHEMA,
+    },
+    Migration {
+        name: "removed accounts are shown no message of the day",
+        sql: owned_by_the_living!("motd_seen"),
     },
 ];
 
