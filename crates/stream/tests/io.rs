@@ -136,8 +136,9 @@ async fn who_sends_too_fast_is_read_later() {
         ..IoOptions::default()
     };
     let mut server = Server::flowing(transport, &clock, options);
+    say(&mut peer, &header("a.example")).await;
     // Ten bytes each: the first is the burst, the second is owed.
-    say(&mut peer, "<a>3456</a><a>3456</a><a>3456</a>").await;
+    say(&mut peer, "<a>345</a><a>345</a><a>345</a>").await;
     drop(element(&mut server).await);
     drop(element(&mut server).await);
     hand.advance(Duration::from_millis(99)).await;
