@@ -9,6 +9,8 @@ mod channel;
 mod credentials;
 mod encoding;
 mod exchange;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod keys;
 mod password;
