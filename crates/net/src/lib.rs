@@ -14,8 +14,8 @@ mod tls;
 pub use admission::{Admission, Ticket};
 pub use binding::ChannelBindings;
 pub use certificates::{
-    CertificateError, CertificateErrors, CertificateReport, Certificates, Covered, SelfSigned,
-    Sources,
+    CertificateError, CertificateErrors, CertificateReport, Certificates, ClientCertificate,
+    Covered, SelfSigned, Sources,
 };
 pub use listener::{Accept, Bound, Gate, ListenerLimits, PeerAddr, listener_child};
 pub use proxy::Network;

@@ -14,8 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio_rustls::LazyConfigAcceptor;
 
-use crate::ChannelBindings;
 use crate::binding::end_point;
+use crate::certificates::Authorities;
+use crate::{ChannelBindings, ClientCertificate};
 
 /// A byte stream inside TLS, server's side.
 pub type TlsStream<S> = tokio_rustls::server::TlsStream<S>;
@@ -34,11 +35,21 @@ pub struct ServerConfig {
     rustls: rustls::ServerConfig,
     /// The turns for handshakes, of the whole server.
     turns: Arc<Semaphore>,
+    /// Those who vouch for clients.
+    authorities: Arc<Authorities>,
 }
 
 impl ServerConfig {
-    pub(crate) fn new(rustls: rustls::ServerConfig, turns: Arc<Semaphore>) -> ServerConfig {
-        ServerConfig { rustls, turns }
+    pub(crate) fn new(
+        rustls: rustls::ServerConfig,
+        turns: Arc<Semaphore>,
+        authorities: Arc<Authorities>,
+    ) -> ServerConfig {
+        ServerConfig {
+            rustls,
+            turns,
+            authorities,
+        }
     }
 }
 
@@ -63,6 +74,8 @@ pub struct TlsInfo {
     pub resumed: bool,
     /// What a login can be tied to this connection by.
     pub bindings: ChannelBindings,
+    /// The peer's certificate, if it showed one that an authority vouches for.
+    pub client: Option<ClientCertificate>,
 }
 
 /// Why a handshake failed. The peer was told by a TLS alert where one fits.
@@ -99,14 +112,18 @@ impl Tls {
     {
         let handshake = async {
             let _turn = config.turns.acquire().await;
-            shake_hands(io, &config).await
+            shake_hands(io, &config, clock).await
         };
         let handshake = clock.timeout(within, handshake);
         handshake.await.map_err(|_| TlsError::Timeout)?
     }
 }
 
-async fn shake_hands<S>(io: S, config: &ServerConfig) -> Result<(TlsStream<S>, TlsInfo), TlsError>
+async fn shake_hands<S>(
+    io: S,
+    config: &ServerConfig,
+    clock: &Clock,
+) -> Result<(TlsStream<S>, TlsInfo), TlsError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -125,7 +142,9 @@ where
         .map_err(explain)?;
     let connection = stream.get_ref().1;
     let bindings = ChannelBindings::of(connection, shown.end_point(connection));
-    let info = describe(connection, bindings);
+    let chain = connection.peer_certificates().unwrap_or_default();
+    let mut info = describe(connection, bindings);
+    info.client = config.authorities.verified(chain, clock.wall());
     Ok((stream, info))
 }
 
@@ -199,6 +218,7 @@ fn describe(connection: &ServerConnection, bindings: ChannelBindings) -> TlsInfo
         alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
         bindings,
+        client: None,
     }
 }
 

@@ -65,7 +65,7 @@ fn served(path: &Path) -> Certificates {
     let sources = Sources {
         patterns: vec![path.to_str().expect("UTF-8").to_owned()],
         domains: vec!["a.example".to_owned()],
-        self_signed: None,
+        ..Sources::default()
     };
     Certificates::load(sources, &Clock::manual().0).expect("loads")
 }

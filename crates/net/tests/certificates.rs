@@ -107,7 +107,7 @@ fn sources(directory: &Path, patterns: &[&str], domains: &[&str]) -> Sources {
     Sources {
         patterns: patterns.iter().map(pattern).collect(),
         domains: domains.iter().map(|domain| (*domain).to_owned()).collect(),
-        self_signed: None,
+        ..Sources::default()
     }
 }
 
@@ -120,6 +120,7 @@ fn signing(directory: &Path, domains: &[&str]) -> Sources {
             directory: directory.to_owned(),
             domains,
         }),
+        ..Sources::default()
     }
 }
 

@@ -41,7 +41,7 @@ fn pki(clock: &Clock) -> Pki {
     let sources = Sources {
         patterns: vec![path.to_str().expect("UTF-8").into()],
         domains: vec!["a.example".into()],
-        self_signed: None,
+        ..Sources::default()
     };
     Pki {
         roots,

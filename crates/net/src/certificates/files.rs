@@ -60,7 +60,7 @@ fn add(loaded: &mut Vec<Loaded>, new: Loaded) {
     }
 }
 
-fn matching(patterns: &[String], errors: &mut Vec<CertificateError>) -> Vec<PathBuf> {
+pub(super) fn matching(patterns: &[String], errors: &mut Vec<CertificateError>) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = Vec::new();
     for pattern in patterns {
         let found = match glob::glob(pattern) {

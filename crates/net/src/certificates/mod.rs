@@ -4,6 +4,7 @@
 //! served before and says what is wrong. A peer's server name chooses by the names in the
 //! certificates (RFC 9525 §6.3); who asks for an unknown name gets the default one.
 
+mod clients;
 mod files;
 mod names;
 mod resolver;
@@ -22,8 +23,12 @@ use rustls::version::{TLS12, TLS13};
 use tokio::sync::Semaphore;
 
 use crate::{HANDSHAKES, ServerConfig};
+use clients::{Asking, Verifier};
 use files::Loaded;
 use resolver::{Resolver, Set};
+
+pub(crate) use clients::Authorities;
+pub use clients::ClientCertificate;
 
 /// A certificate is reported as about to expire this long before.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -38,6 +43,9 @@ pub struct Sources {
     pub domains: Vec<String>,
     /// Certificates to sign ourselves.
     pub self_signed: Option<SelfSigned>,
+    /// Globs of PEM files with the authorities that vouch for clients; none: clients are not asked for a
+    /// certificate.
+    pub client_authorities: Vec<String>,
 }
 
 /// Certificates this server makes for itself.
@@ -147,6 +155,7 @@ struct Inner {
     clock: Clock,
     sources: Mutex<Sources>,
     resolver: Arc<Resolver>,
+    authorities: Arc<Authorities>,
     /// The turns for TLS handshakes.
     turns: Arc<Semaphore>,
 }
@@ -171,11 +180,12 @@ impl Certificates {
         clock: &Clock,
         handshakes: usize,
     ) -> Result<Certificates, CertificateErrors> {
-        let set = gather(&sources, clock.wall())?;
+        let (set, authorities) = gather(&sources, clock.wall())?;
         Ok(Certificates(Arc::new(Inner {
             clock: clock.clone(),
             sources: Mutex::new(sources),
             resolver: Arc::new(Resolver(ArcSwap::from_pointee(set))),
+            authorities: Arc::new(Authorities::new(authorities)),
             turns: Arc::new(Semaphore::new(handshakes.clamp(1, Semaphore::MAX_PERMITS))),
         })))
     }
@@ -196,8 +206,9 @@ impl Certificates {
     ///
     /// Everything wrong with any source; the certificates and sources so far stay.
     pub fn replace(&self, sources: Sources) -> Result<(), CertificateErrors> {
-        let set = gather(&sources, self.0.clock.wall())?;
+        let (set, authorities) = gather(&sources, self.0.clock.wall())?;
         self.0.resolver.0.store(Arc::new(set));
+        self.0.authorities.replace(authorities);
         *self.0.sources.lock() = sources;
         Ok(())
     }
@@ -236,8 +247,9 @@ impl Certificates {
         let builder = rustls::ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
             .expect("the provider speaks TLS 1.2 and 1.3");
+        let asking = Asking::new(self.0.authorities.clone());
         let mut config = builder
-            .with_no_client_auth()
+            .with_client_cert_verifier(Arc::new(asking))
             .with_cert_resolver(self.0.resolver.clone());
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         match ring::Ticketer::new() {
@@ -245,7 +257,8 @@ impl Certificates {
             // Without random numbers for tickets, resumption falls back to rustls' memory.
             Err(error) => tracing::warn!(target: "natter::net", %error, "no session tickets"),
         }
-        Arc::new(ServerConfig::new(config, self.0.turns.clone()))
+        let (turns, authorities) = (self.0.turns.clone(), self.0.authorities.clone());
+        Arc::new(ServerConfig::new(config, turns, authorities))
     }
 }
 
@@ -258,7 +271,10 @@ impl fmt::Debug for Certificates {
 }
 
 /// Reads all sources into one set.
-fn gather(sources: &Sources, now: SystemTime) -> Result<Set, CertificateErrors> {
+fn gather(
+    sources: &Sources,
+    now: SystemTime,
+) -> Result<(Set, Option<Verifier>), CertificateErrors> {
     let mut errors = Vec::new();
     let mut loaded: Vec<Loaded> = files::load(&sources.patterns, &mut errors);
     if let Some(own) = &sources.self_signed {
@@ -272,8 +288,9 @@ fn gather(sources: &Sources, now: SystemTime) -> Result<Set, CertificateErrors> 
             }
         }
     }
+    let authorities = clients::load(&sources.client_authorities, &mut errors);
     if errors.is_empty() {
-        Ok(Set::new(loaded, &sources.domains))
+        Ok((Set::new(loaded, &sources.domains), authorities))
     } else {
         Err(CertificateErrors(errors))
     }
