@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tests::authority::Authority;
+use tests::authority::{Authority, tls_client_as};
 use tests::client::{Login, SASL_NS, authenticate, bind, enter, open, password_of};
 use tests::dom::Element;
 use tests::house::House;
@@ -232,6 +232,90 @@ fn a_login_is_bound_to_the_certificate_its_handshake_showed() {
             after.binding("tls-server-end-point")
         );
         authenticate(&mut after, &features, &login)
+            .await
+            .map_err(words)?;
+        Ok(())
+    };
+    on_a_runtime(test).unwrap_or_else(|why: String| panic!("{why}"));
+}
+
+/// Logs in by EXTERNAL over direct TLS with a certificate by `authority` that names these addresses: the mechanisms
+/// that were offered, and what came of it.
+async fn external(
+    house: &House,
+    authority: &Authority,
+    addresses: &[&str],
+    authzid: &str,
+) -> Result<(Vec<String>, Element), String> {
+    let identity = authority.sign_client(addresses)?;
+    let config = tls_client_as(house.roots(), &identity)?;
+    let mut wire = Wire::connect(house.address(Door::DirectTls))
+        .await
+        .map_err(words)?;
+    wire.start_tls_by(HOST, config).await.map_err(words)?;
+    let features = open(&mut wire, HOST).await.map_err(words)?;
+    let offered = features.child(SASL_NS, "mechanisms");
+    let offered = offered.map(|list| list.children().map(Element::text).collect());
+    let data = match authzid {
+        "" => "=".to_owned(),
+        _ => encode(authzid.as_bytes()),
+    };
+    let auth = format!("<auth xmlns='{SASL_NS}' mechanism='EXTERNAL'>{data}</auth>");
+    wire.send(auth.as_bytes()).await.map_err(words)?;
+    let answer = wire.element("an answer of SASL").await.map_err(words)?;
+    if answer.name == "success" {
+        wire.restart();
+        open(&mut wire, HOST).await.map_err(words)?;
+        let jid = bind(&mut wire, Some("card")).await.map_err(words)?;
+        assert_eq!(jid, "alice@a.example/card");
+    }
+    Ok((offered.unwrap_or_default(), answer))
+}
+
+//
+#[test]
+fn a_verified_certificate_logs_in_by_external_and_no_other() {
+    let test = async {
+        let (clients, stranger) = (Authority::new()?, Authority::new()?);
+        let folder = tempfile::tempdir().map_err(words)?;
+        let path = folder.path().join("clients.pem");
+        std::fs::write(&path, clients.pem()).map_err(words)?;
+        let configured = format!("client_authorities = [\"{}\"]", path.display());
+        let house = House::start(&configured).await?;
+        let password = password_of("alice");
+        house.register("alice@a.example", &password).await?;
+
+        let (offered, answer) = external(&house, &clients, &["alice@a.example"], "").await?;
+        assert_eq!(offered[0], "EXTERNAL");
+        assert!(answer.is(SASL_NS, "success"), "{answer}");
+        let several = ["bob@a.example", "alice@a.example"];
+        let (_, answer) = external(&house, &clients, &several, "alice@a.example").await?;
+        assert!(answer.is(SASL_NS, "success"), "{answer}");
+        let (_, answer) = external(&house, &clients, &["bob@a.example"], "alice@a.example").await?;
+        assert!(
+            answer.child(SASL_NS, "invalid-authzid").is_some(),
+            "{answer}"
+        );
+        for (authority, addresses) in [
+            (&stranger, &["alice@a.example"][..]),
+            (&clients, &["alice@b.example"]),
+            (&clients, &[]),
+        ] {
+            let (offered, answer) =
+                external(&house, authority, addresses, "alice@a.example").await?;
+            assert!(
+                !offered.is_empty() && !offered.contains(&"EXTERNAL".to_owned()),
+                "{offered:?}"
+            );
+            assert!(
+                answer.child(SASL_NS, "invalid-mechanism").is_some(),
+                "{answer}"
+            );
+        }
+        // Who shows none is as before.
+        let (mut wire, features) = enter(&house, Door::DirectTls, HOST).await.map_err(words)?;
+        let login = Login::new("alice", HOST, "x");
+        authenticate(&mut wire, &features, &login)
             .await
             .map_err(words)?;
         Ok(())

@@ -44,6 +44,12 @@ pub fn protocols() -> String {
             "auth",
             "complete",
         ),
+        (
+            "XEP-0178",
+            "1.1, §2 clients",
+            "auth, net",
+            "partial: nothing between servers",
+        ),
         ("RFC 5929", "§4 tls-server-end-point", "net", "complete"),
         (
             "RFC 9266",

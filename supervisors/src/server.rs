@@ -340,6 +340,7 @@ pub(crate) fn certificate_sources(loaded: &Loaded) -> Sources {
             directory: loaded.data_dir.join("certificates"),
             domains: own,
         }),
+        client_authorities: loaded.client_authority_patterns(),
         patterns,
     }
 }

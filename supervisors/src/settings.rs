@@ -104,6 +104,8 @@ options! {
     pub struct TlsSettings {
         /// PEM files: chain and key in one, `NAME.crt` beside `NAME.key`, or `fullchain.pem` beside `privkey.pem`; matched to domains by their alternative names.
         pub certificates: Vec<String> = Vec::new(),
+        /// PEM files with the authorities that vouch for clients: who shows a certificate of theirs with an XmppAddr may log in by EXTERNAL; clients are not asked for one when there are none.
+        pub client_authorities: Vec<String> = Vec::new(),
     }
 }
 
@@ -436,7 +438,17 @@ impl Loaded {
     /// Certificate patterns, relative ones below the file's folder.
     #[must_use]
     pub fn certificate_patterns(&self) -> Vec<String> {
-        let patterns = self.settings.tls.certificates.iter();
+        self.below_file(&self.settings.tls.certificates)
+    }
+
+    /// Patterns of the authorities that vouch for clients, relative ones below the file's folder.
+    #[must_use]
+    pub fn client_authority_patterns(&self) -> Vec<String> {
+        self.below_file(&self.settings.tls.client_authorities)
+    }
+
+    fn below_file(&self, patterns: &[String]) -> Vec<String> {
+        let patterns = patterns.iter();
         patterns
             .map(|pattern| self.source.base.join(pattern).display().to_string())
             .collect()

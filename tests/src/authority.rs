@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+};
+use rustls::client::WantsClientCert;
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 /// An authority and what it signed.
 pub struct Authority {
@@ -50,6 +53,26 @@ impl Authority {
         Ok(format!("{}{}", certificate.pem(), key.serialize_pem()))
     }
 
+    /// Signs a certificate for a client with these XMPP addresses (RFC 6120 §13.7.1.4): with its key, in the form
+    /// that [`tls_client_as`] takes.
+    ///
+    /// # Errors
+    ///
+    /// A sentence when no key can be made.
+    pub fn sign_client(&self, addresses: &[&str]) -> Result<Identity, String> {
+        let say = |error: rcgen::Error| format!("no certificate for {addresses:?}: {error}");
+        let mut params = CertificateParams::new(Vec::<String>::new()).map_err(say)?;
+        let xmpp_addr = || vec![1, 3, 6, 1, 5, 5, 7, 8, 5];
+        params.subject_alt_names = addresses
+            .iter()
+            .map(|address| SanType::OtherName((xmpp_addr(), (*address).into())))
+            .collect();
+        let key = KeyPair::generate().map_err(say)?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(say)?;
+        let key = PrivateKeyDer::try_from(key.serialize_der())?;
+        Ok((certificate.der().clone(), key))
+    }
+
     /// The store in which only this authority is trusted.
     pub fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
@@ -91,14 +114,31 @@ pub fn roots_from_file(path: &Path) -> Result<RootCertStore, String> {
     }
 }
 
+/// A client's certificate and its key.
+pub type Identity = (CertificateDer<'static>, PrivateKeyDer<'static>);
+
 /// A TLS client that trusts `roots` alone and offers `alpn`.
 pub fn tls_client(roots: RootCertStore, alpn: &[&[u8]]) -> Arc<ClientConfig> {
+    let mut config = trusting(roots).with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    Arc::new(config)
+}
+
+/// A TLS client that trusts `roots` alone and shows a certificate when it is asked for one.
+///
+/// # Errors
+///
+/// A sentence when certificate and key do not go together.
+pub fn tls_client_as(roots: RootCertStore, own: &Identity) -> Result<Arc<ClientConfig>, String> {
+    let (certificate, key) = (vec![own.0.clone()], own.1.clone_key());
+    let config = trusting(roots).with_client_auth_cert(certificate, key);
+    config.map(Arc::new).map_err(|error| error.to_string())
+}
+
+fn trusting(roots: RootCertStore) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring has cipher suites for TLS 1.2 and 1.3")
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    Arc::new(config)
 }

@@ -104,7 +104,8 @@ pub enum Failure {
     Failed(String),
 }
 
-/// The usual configuration of a server under test. The listeners stand in the order of [`Door`].
+/// The usual configuration of a server under test. The listeners stand in the order of [`Door`];
+/// what is added goes on in table `[tls]`.
 pub fn usual_config() -> String {
     let hosts = HOSTS.map(|host| format!("{host:?}")).join(", ");
     format!(
@@ -125,11 +126,11 @@ kind = "c2s"
 address = "127.0.0.1:0"
 tls = "direct"
 
-[tls]
-certificates = ["certs/*.pem"]
-
 [modules.mod_register]
 enabled = true
+
+[tls]
+certificates = ["certs/*.pem"]
 "#
     )
 }

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use rustls::RootCertStore;
+use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::ServerName;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -130,12 +131,25 @@ impl Wire {
         roots: RootCertStore,
         alpn: &[&[u8]],
     ) -> Result<(), Broken> {
+        self.start_tls_by(domain, tls_client(roots, alpn)).await
+    }
+
+    /// As [`Wire::start_tls`], by a client's configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`] when the handshake fails.
+    pub async fn start_tls_by(
+        &mut self,
+        domain: &str,
+        config: Arc<ClientConfig>,
+    ) -> Result<(), Broken> {
         let name = ServerName::try_from(domain.to_owned())
             .map_err(|error| self.broken(&format!("{domain}: {error}")))?;
         let Some(io) = self.io.take() else {
             return Err(self.broken("no connection to begin TLS on"));
         };
-        let connector = TlsConnector::from(tls_client(roots, alpn));
+        let connector = TlsConnector::from(config);
         match within(connector.connect(name, io)).await {
             Ok(Ok(stream)) => {
                 self.bindings = bindings_of(stream.get_ref().1);

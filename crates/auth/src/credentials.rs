@@ -93,12 +93,17 @@ impl Auth {
         })
     }
 
+    /// The account, if there is one.
+    pub(crate) async fn account(&self, account: &BareJid) -> Result<Option<Account>, StorageError> {
+        self.0.storage.accounts.credentials(account).await
+    }
+
     async fn stored(
         &self,
         account: &BareJid,
         hash: Option<Hash>,
     ) -> Result<Option<(Keys, Account)>, StorageError> {
-        let Some(owner) = self.0.storage.accounts.credentials(account).await? else {
+        let Some(owner) = self.account(account).await? else {
             return Ok(None);
         };
         let keys = match hash {

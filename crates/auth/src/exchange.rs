@@ -44,6 +44,8 @@ enum State {
     Scram(Hash),
     /// With channel binding.
     ScramPlus(Hash),
+    /// One of these accounts, which the client's certificate names.
+    External(Vec<BareJid>),
     Proof(Box<Proof>),
     Over,
 }
@@ -77,6 +79,11 @@ impl Exchange {
             State::ScramPlus(hash)
         } else if mechanism == crate::PLAIN && channel.protected {
             State::Plain
+        } else if mechanism == crate::EXTERNAL
+            && let certified = channel.certified_at(host)
+            && !certified.is_empty()
+        {
+            State::External(certified)
         } else if mechanism == crate::PLAIN {
             return Err(SaslCondition::EncryptionRequired.into());
         } else {
@@ -108,6 +115,7 @@ impl Exchange {
             State::Plain => self.plain(response).await,
             State::Scram(hash) => self.scram_first(hash, false, response).await,
             State::ScramPlus(hash) => self.scram_first(hash, true, response).await,
+            State::External(certified) => self.external(&certified, response).await,
             State::Proof(proof) => self.scram_final(*proof, response),
             State::Over => Err(SaslFailure::malformed("no authentication is under way")),
         };
@@ -148,6 +156,37 @@ impl Exchange {
             self.auth.upgrade(account, &known, prepared).await;
         }
         Ok(step)
+    }
+
+    /// XEP-0178 §2: the client is the account it names, or the only one that its certificate names. Draws on no
+    /// budget: there is nothing to guess.
+    async fn external(
+        &mut self,
+        certified: &[BareJid],
+        response: &[u8],
+    ) -> Result<Step, SaslFailure> {
+        let authzid = scram::identity(response)?;
+        let account = match (authzid, certified) {
+            (None, [only]) => only,
+            (None, _) => {
+                return Err(SaslCondition::InvalidAuthzid.text("the certificate names several"));
+            }
+            (Some(authzid), _) => {
+                self.name = Some(authzid.to_owned());
+                let named = certified.iter().find(|own| is_named(authzid, own));
+                named.ok_or_else(|| SaslFailure::from(SaslCondition::InvalidAuthzid))?
+            }
+        };
+        self.name = Some(account.to_string());
+        let owner = self.auth.account(account).await;
+        match owner.map_err(|error| cannot_tell(&error))? {
+            Some(owner) if owner.disabled => Err(SaslCondition::AccountDisabled.into()),
+            Some(_) => Ok(Step::Success {
+                account: account.clone(),
+                data: None,
+            }),
+            None => Err(SaslCondition::NotAuthorized.into()),
+        }
     }
 
     /// RFC 5802 §5: the client's first message, and ours.
@@ -292,12 +331,17 @@ fn check_authzid(authzid: Option<&str>, account: Option<&BareJid>) -> Result<(),
     let Some(authzid) = authzid else {
         return Ok(());
     };
-    let own = xmpp::parse_bare(authzid).is_ok_and(|identity| Some(&identity) == account);
-    if own && !authzid.contains('/') {
+    if account.is_some_and(|own| is_named(authzid, own)) {
         Ok(())
     } else {
         Err(SaslCondition::InvalidAuthzid.into())
     }
+}
+
+/// Whether an authorization identity is the bare JID of `own`, in whatever writing.
+fn is_named(authzid: &str, own: &BareJid) -> bool {
+    let identity = xmpp::parse_bare(authzid);
+    !authzid.contains('/') && identity.is_ok_and(|identity| identity == *own)
 }
 
 /// The third outcome: neither yes nor no. Logged here, where it goes no further.

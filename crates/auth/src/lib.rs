@@ -1,7 +1,8 @@
 //! Who is who: SASL on the server's side, and the credentials behind it.
 //!
 //! SCRAM over SHA-512, SHA-256 and SHA-1 (RFC 5802, RFC 7677), with and without channel binding, and PLAIN (RFC
-//! 4616), against stored SCRAM keys; a password itself is never stored. An authentication has three outcomes: yes, no, and *cannot tell now*. An
+//! 4616), against stored SCRAM keys, and EXTERNAL by the client's certificate (XEP-0178); a password itself is
+//! never stored. An authentication has three outcomes: yes, no, and *cannot tell now*. An
 //! unknown account and a wrong password look alike, in words and in work.
 
 mod budget;
@@ -37,6 +38,7 @@ pub use storage::StorageError;
 pub use xmpp::{SaslCondition, SaslFailure};
 
 const PLAIN: &str = "PLAIN";
+const EXTERNAL: &str = "EXTERNAL";
 
 const NONCE_BYTES: usize = 18;
 
@@ -127,11 +129,14 @@ impl Auth {
 
     /// The mechanisms to offer at `host`, the best first (RFC 6120 §6.3.3). PLAIN only if the channel is
     /// protected; a hash only if all accounts there have keys for it, and with `-PLUS` only if the channel can
-    /// be bound to.
+    /// be bound to; EXTERNAL only if the client's certificate was verified and names an account there.
     pub fn mechanisms(&self, host: &str, channel: &Channel) -> Vec<&'static str> {
+        let external = !channel.certified_at(host).is_empty();
         let bound = self.hashes(host).map(Hash::mechanism_plus);
-        bound
-            .filter(|_| !channel.bindings.is_empty())
+        let bound = bound.filter(|_| !channel.bindings.is_empty());
+        let external = external.then_some(EXTERNAL).into_iter();
+        external
+            .chain(bound)
             .chain(self.hashes(host).map(Hash::mechanism))
             .chain(channel.protected.then_some(PLAIN))
             .collect()

@@ -1,4 +1,4 @@
-//! The messages of SCRAM (RFC 5802 §7), read and written; no state, no store.
+//! The messages of SCRAM (RFC 5802 §7), PLAIN and EXTERNAL, read and written; no state, no store.
 
 use zeroize::Zeroizing;
 
@@ -215,6 +215,15 @@ fn extensions<'a>(fields: impl Iterator<Item = &'a str>) -> Result<(), SaslFailu
         }
     }
     Ok(())
+}
+
+/// The authorization identity that is EXTERNAL's only message (RFC 4422 appendix A); none for an empty one.
+pub(crate) fn identity(message: &[u8]) -> Result<Option<&str>, SaslFailure> {
+    let text = utf8(message)?;
+    if text.len() > FIELD_BYTES {
+        return Err(SaslFailure::malformed("a field is too long"));
+    }
+    Ok((!text.is_empty()).then_some(text))
 }
 
 /// The three fields of PLAIN (RFC 4616 §2).

@@ -330,6 +330,126 @@ async fn mechanisms_with_binding_come_first_where_there_is_one() {
     );
 }
 
+/// A channel whose client's certificate names these addresses.
+fn certified(addresses: &[&str]) -> Channel {
+    Channel {
+        certified: addresses.iter().map(|a| (*a).to_owned()).collect(),
+        ..protected()
+    }
+}
+
+//
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_logs_in_the_accounts_it_names() {
+    let stage = stage().await;
+    let bob = jid("bob@a.example");
+    stage.auth.register(&bob, "secret".into()).await.unwrap();
+    stage
+        .storage
+        .accounts
+        .set_disabled(&bob, true)
+        .await
+        .unwrap();
+    let (foreign, malformed) = (
+        Err(SaslCondition::InvalidAuthzid),
+        Err(SaslCondition::MalformedRequest),
+    );
+    let alice = Ok("alice@a.example");
+    let one: &[&str] = &["alice@a.example"];
+    let several: &[&str] = &[
+        "alice@a.example",
+        "bob@a.example",
+        "nobody@a.example",
+        "carol@b.example",
+    ];
+    let long = "x".repeat(1025);
+    let cases: [(&[&str], &[u8], Result<&str, SaslCondition>); 19] = [
+        (one, b"", alice),
+        (one, b"alice@a.example", alice),
+        (one, "ALICE@A.example".as_bytes(), alice),
+        (&["Alice@A.EXAMPLE"], b"", alice),
+        (&["alice@a.example", "carol@b.example"], b"", alice),
+        (&["alice@a.example", "ALICE@a.example"], b"", alice),
+        (one, b"bob@a.example", foreign),
+        (one, b"alice@a.example/desk", foreign),
+        (one, b"alice", foreign),
+        (one, b"a.example", foreign),
+        (one, b"alice@b.example", foreign),
+        (several, b"", foreign),
+        (several, b"alice@a.example", alice),
+        (several, b"carol@b.example", foreign),
+        (
+            several,
+            b"bob@a.example",
+            Err(SaslCondition::AccountDisabled),
+        ),
+        (
+            several,
+            b"nobody@a.example",
+            Err(SaslCondition::NotAuthorized),
+        ),
+        (one, b"alice@a.example\0", malformed),
+        (one, b"\xff", malformed),
+        (one, long.as_bytes(), malformed),
+    ];
+    for (named, authzid, expected) in cases {
+        let told = format!("{named:?} {}", String::from_utf8_lossy(authzid));
+        let mut exchange = stage
+            .auth
+            .start(HOST, "EXTERNAL", certified(named))
+            .unwrap();
+        let step = exchange.begin(Some(authzid)).await;
+        match (&step, expected) {
+            (
+                Step::Success {
+                    account,
+                    data: None,
+                },
+                Ok(name),
+            ) => assert_eq!(*account, jid(name), "{told}"),
+            (Step::Failure(failure), Err(condition)) => {
+                assert_eq!(failure.condition, condition, "{told}")
+            }
+            _ => panic!("{told}: {step:?}"),
+        }
+    }
+    // Asked for, it may be empty as well.
+    let mut exchange = stage.auth.start(HOST, "EXTERNAL", certified(one)).unwrap();
+    assert_eq!(exchange.begin(None).await, Step::Challenge(Vec::new()));
+    assert!(matches!(exchange.step(b"").await, Step::Success { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn external_is_offered_only_to_a_certificate_with_an_account_of_the_host() {
+    let stage = stage().await;
+    let offered = |channel: &Channel| stage.auth.mechanisms(HOST, channel)[0] == "EXTERNAL";
+    assert!(offered(&certified(&["alice@a.example"])));
+    assert!(offered(&certified(&["carol@b.example", "alice@a.example"])));
+    for useless in [
+        &[][..],
+        &["alice@b.example"],
+        &["a.example"],
+        &["alice@a.example/desk"],
+        &["@"],
+    ] {
+        assert!(!offered(&certified(useless)), "{useless:?}");
+        let refused = stage.auth.start(HOST, "EXTERNAL", certified(useless)).err();
+        let refused = refused.map(|failure| failure.condition);
+        assert_eq!(
+            refused,
+            Some(SaslCondition::InvalidMechanism),
+            "{useless:?}"
+        );
+    }
+    stage.processes.stop().await;
+    let mut exchange = stage
+        .auth
+        .start(HOST, "EXTERNAL", certified(&["alice@a.example"]))
+        .unwrap();
+    let step = exchange.begin(Some(b"")).await;
+    assert_eq!(condition(&step), Some(SaslCondition::TemporaryAuthFailure));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_final_message_fails() {
     let stage = stage().await;

@@ -58,10 +58,12 @@ impl AccountLogin {
             let types = tls.bindings.types();
             types.filter_map(|name| Some((name, tls.bindings.get(name)?.to_vec())))
         });
+        let client = visitor.tls.and_then(|tls| tls.client.as_ref());
         Channel {
             address: visitor.address,
             protected: visitor.tls.is_some() || self.plain_without_tls,
             bindings: bindings.into_iter().flatten().collect(),
+            certified: client.map_or_else(Vec::new, |client| client.xmpp_addresses.clone()),
         }
     }
 }
