@@ -363,7 +363,8 @@ async fn a_certificate_logs_in_the_accounts_it_names() {
         "carol@b.example",
     ];
     let long = "x".repeat(1025);
-    let cases: [(&[&str], &[u8], Result<&str, SaslCondition>); 19] = [
+    type Case<'a> = (&'a [&'a str], &'a [u8], Result<&'a str, SaslCondition>);
+    let cases: [Case<'_>; 19] = [
         (one, b"", alice),
         (one, b"alice@a.example", alice),
         (one, "ALICE@A.example".as_bytes(), alice),
