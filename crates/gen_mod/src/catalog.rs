@@ -12,7 +12,7 @@ use otp::{ChildSpec, Restart, Strategy, Supervisor};
 use parking_lot::Mutex;
 
 use crate::module::{Depends, Module, Reload};
-use crate::server::{Args, Call, ModuleServer, Reply, module_name};
+use crate::server::{Args, Call, ModuleServer, Reply, instance_name, module_name};
 use crate::{Host, Source};
 
 /// How often a module may fall before it is given up: 5 restarts in 30 s.
@@ -89,18 +89,27 @@ fn prepare<M: Module>(host: &Host, section: &Section) -> Result<Prepared, Errors
     let spec = {
         let (host, reserved, why) = (host.clone(), Arc::clone(&reserved), Arc::clone(&why));
         ChildSpec::supervisor(M::NAME, move || {
-            let name = module_name(M::NAME, &host.name);
-            let (host, opts) = (host.clone(), Arc::clone(&opts));
-            let (reserved, why) = (Arc::clone(&reserved), Arc::clone(&why));
-            let worker = ChildSpec::worker::<ModuleServer<M>>(M::NAME, move || Args {
-                host: host.clone(),
-                opts: Arc::clone(&opts),
-                reserved: Arc::clone(&reserved),
-                why: Arc::clone(&why),
-            });
-            Supervisor::new(Strategy::OneForOne)
-                .intensity(INTENSITY.0, INTENSITY.1)
-                .child(worker.registered(name))
+            let of = M::instances(&opts.load()).max(1);
+            (0..of).fold(
+                Supervisor::new(Strategy::OneForOne).intensity(INTENSITY.0, INTENSITY.1),
+                |supervisor, number| {
+                    let name = instance_name(M::NAME, &host.name, number);
+                    let id = match number {
+                        0 => M::NAME.to_owned(),
+                        _ => format!("{}#{}", M::NAME, number + 1),
+                    };
+                    let (host, opts) = (host.clone(), Arc::clone(&opts));
+                    let (reserved, why) = (Arc::clone(&reserved), Arc::clone(&why));
+                    let worker = ChildSpec::worker::<ModuleServer<M>>(id, move || Args {
+                        host: host.clone(),
+                        opts: Arc::clone(&opts),
+                        reserved: Arc::clone(&reserved),
+                        why: Arc::clone(&why),
+                        instance: (number, of),
+                    });
+                    supervisor.child(worker.registered(name))
+                },
+            )
         })
         .restart(Restart::Temporary)
     };
@@ -115,20 +124,29 @@ fn prepare<M: Module>(host: &Host, section: &Section) -> Result<Prepared, Errors
 impl<M: Module> Control for Controlled<M> {
     fn reload(&self, section: &Section) -> Result<BoxFuture<'static, Reload>, Errors> {
         let new = Arc::new(section.for_host(&self.host.name).read::<M::Opts>()?);
-        self.opts.store(Arc::clone(&new));
-        let process = self
-            .host
-            .system
-            .registry()
-            .whereis::<ModuleServer<M>>(&module_name(M::NAME, &self.host.name));
+        let old = self.opts.swap(Arc::clone(&new));
+        let of = M::instances(&new).max(1);
+        let as_many = of == M::instances(&old).max(1);
+        let registry = self.host.system.registry();
+        let processes: Vec<_> = (0..of)
+            .map(|number| instance_name(M::NAME, &self.host.name, number))
+            .map(|name| registry.whereis::<ModuleServer<M>>(&name))
+            .collect();
         Ok(async move {
-            let Some(process) = process else {
+            if !as_many {
                 return Reload::Restart;
-            };
-            match process.call(Call::Reload(new), RELOAD_WITHIN).await {
-                Ok(Reply::Reloaded(reload)) => reload,
-                Ok(Reply::Answer(_)) | Err(_) => Reload::Restart,
             }
+            for process in processes {
+                let Some(process) = process else {
+                    return Reload::Restart;
+                };
+                let call = Call::Reload(Arc::clone(&new));
+                match process.call(call, RELOAD_WITHIN).await {
+                    Ok(Reply::Reloaded(Reload::Done)) => {}
+                    _ => return Reload::Restart,
+                }
+            }
+            Reload::Done
         }
         .boxed())
     }

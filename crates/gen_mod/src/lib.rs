@@ -3,6 +3,7 @@
 //! A module is a process on a host. Its `start` returns what it registers; the registrations live
 //! exactly as long as the process. This crate knows no module by name.
 
+mod balancing;
 mod catalog;
 mod host;
 mod loader;
@@ -11,6 +12,7 @@ mod registrations;
 mod server;
 mod source;
 
+pub use balancing::Balancing;
 pub use catalog::{Catalog, ModuleKind, kind, request};
 pub use host::{Host, HostParts, Services};
 pub use loader::{
@@ -31,8 +33,8 @@ pub mod command {
 pub mod prelude {
     pub use crate::Completeness::{Complete, Partial};
     pub use crate::{
-        Host, Info, Module, ModuleCtx, Registrations, Reload, Source, StartError, after, needs,
-        rfc, xep,
+        Balancing, Host, Info, Module, ModuleCtx, Registrations, Reload, Source, StartError, after,
+        needs, rfc, xep,
     };
     pub use config::{NoOpts, options};
     pub use router::{Flow, Iq, Packet, Priority, Routing, To, step};

@@ -30,6 +30,12 @@ pub trait Module: Sized + Send + 'static {
     /// Its options, declared as data.
     type Opts: Options;
 
+    /// How many processes serve, each a state of its own. The first registers all that `start` returns, the
+    /// others only what [`Registrations::route_balanced`] shares.
+    fn instances(_opts: &Self::Opts) -> usize {
+        1
+    }
+
     /// Begins: runs as the process's `init` and says what to register.
     ///
     /// # Errors
@@ -154,6 +160,10 @@ pub struct ModuleCtx {
     pub host: Host,
     /// Its process.
     pub pid: AnyPid,
+    /// Which of the module's processes this is: the first is 0.
+    pub instance: usize,
+    /// How many the module has.
+    pub instances: usize,
     pub(crate) post: Post,
     pub(crate) tell: Arc<dyn Fn(Message) -> bool + Send + Sync>,
     pub(crate) effects: Mutex<Vec<Effect>>,

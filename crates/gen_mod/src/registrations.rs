@@ -7,8 +7,8 @@ use std::sync::Arc;
 use admin::Command;
 use futures_util::FutureExt;
 use router::{
-    Change, Flow, Hook, HookSpec, Iq, IqHandler, IqKind, IqSpec, Mode, Packet, Priority, RouteSpec,
-    Routing, To,
+    BalanceBy, Change, Flow, Hook, HookSpec, Iq, IqHandler, IqKind, IqSpec, Mode, Packet, Priority,
+    RouteSpec, Routing, To,
 };
 use xmpp::{Payload, StanzaError};
 
@@ -76,6 +76,23 @@ impl Registrations {
                 &domain,
                 Some(&ctx.host.name),
                 Mode::Actor(Arc::clone(&ctx.post)),
+            ))
+        })
+    }
+
+    /// Packets to `domain` come to one of the module's processes as [`crate::Info::Route`], chosen as `by` says.
+    #[must_use]
+    pub fn route_balanced(mut self, domain: impl Into<String>, by: BalanceBy) -> Self {
+        let domain = domain.into();
+        self.domains.push(domain.clone());
+        self.part(move |ctx| {
+            Part::Route(RouteSpec::slot(
+                &domain,
+                Some(&ctx.host.name),
+                by,
+                ctx.instance,
+                ctx.instances,
+                Arc::clone(&ctx.post),
             ))
         })
     }
@@ -194,9 +211,20 @@ impl Registrations {
         self
     }
 
-    /// The parts that the router's tables hold, for the process of `ctx`.
+    /// The parts that the router's tables hold, for the process of `ctx`: of all but the first process of a module
+    /// the slots of balanced routes alone.
     pub(crate) fn into_change(self, ctx: &ModuleCtx) -> (Change, Vec<Box<dyn Registration>>) {
         let mut change = Change::new();
+        if ctx.instance > 0 {
+            for part in self.parts {
+                if let Part::Route(route) = part(ctx)
+                    && route.is_slot()
+                {
+                    change.route(route);
+                }
+            }
+            return (change, Vec::new());
+        }
         for part in self.parts {
             match part(ctx) {
                 Part::Route(route) => change.route(route),

@@ -31,6 +31,8 @@ pub struct Args<M: Module> {
     pub(crate) reserved: Arc<Mutex<Vec<String>>>,
     /// Why it did not start, for whoever started it.
     pub(crate) why: Arc<Mutex<Option<String>>>,
+    /// Which of the module's processes it is, and how many there are.
+    pub(crate) instance: (usize, usize),
 }
 
 /// What the process can be asked.
@@ -55,10 +57,18 @@ pub enum Cast {
     Route(Parcel),
 }
 
-/// The name that the process of a module is registered by on a host.
+/// The name that the process of a module is registered by on a host; of several the first.
 #[must_use]
 pub fn module_name(module: &'static str, host: &str) -> Name {
     Name::new(module, host)
+}
+
+/// The name of one of a module's processes.
+pub(crate) fn instance_name(module: &'static str, host: &str, instance: usize) -> Name {
+    match instance {
+        0 => module_name(module, host),
+        _ => Name::new(module, format!("{host}#{}", instance + 1)),
+    }
 }
 
 impl<M: Module> GenServer for ModuleServer<M> {
@@ -70,8 +80,12 @@ impl<M: Module> GenServer for ModuleServer<M> {
     type Info = Message;
 
     async fn init(args: Args<M>, ctx: &mut Ctx<Self>) -> Init<Self> {
-        ctx.set_kind_label(format!("{} {}", M::NAME, args.host.name));
-        let context = context::<M>(args.host, ctx);
+        let label = match args.instance {
+            (_, 1) => format!("{} {}", M::NAME, args.host.name),
+            (number, of) => format!("{} {} {}/{of}", M::NAME, args.host.name, number + 1),
+        };
+        ctx.set_kind_label(label);
+        let context = context::<M>(args.host, args.instance, ctx);
         let opts = args.opts.load_full();
         let started = M::start(&context, M::Opts::clone(&opts)).await;
         let installed = match started {
@@ -169,7 +183,11 @@ impl<M: Module> ModuleServer<M> {
     }
 }
 
-fn context<M: Module>(host: Host, ctx: &Ctx<ModuleServer<M>>) -> ModuleCtx {
+fn context<M: Module>(
+    host: Host,
+    (instance, instances): (usize, usize),
+    ctx: &Ctx<ModuleServer<M>>,
+) -> ModuleCtx {
     let pid = ctx.pid().clone();
     let post: Post = {
         let pid = pid.clone();
@@ -179,6 +197,8 @@ fn context<M: Module>(host: Host, ctx: &Ctx<ModuleServer<M>>) -> ModuleCtx {
     ModuleCtx {
         host,
         pid: any,
+        instance,
+        instances,
         post,
         tell: Arc::new(move |message| pid.info(message).is_ok()),
         effects: Mutex::default(),

@@ -12,10 +12,14 @@ options! {
     pub struct EchoOpts {
         /// Domain the service answers at; `@HOST@` is the host's name.
         pub host: String = "echo.@HOST@".into() => Restart,
+        /// How many processes answer.
+        pub instances: usize [1..=64] = 1 => Restart,
+        /// What decides which of them answers a packet.
+        pub domain_balancing: Balancing = Balancing::Random => Restart,
     }
 }
 
-/// Echo. Its process answers its packets one by one.
+/// Echo. Each of its processes answers its packets one by one.
 pub struct ModEcho;
 
 impl Module for ModEcho {
@@ -30,9 +34,17 @@ impl Module for ModEcho {
     ];
     type Opts = EchoOpts;
 
+    fn instances(opts: &EchoOpts) -> usize {
+        opts.instances
+    }
+
     async fn start(ctx: &ModuleCtx, opts: EchoOpts) -> Result<(Self, Registrations), StartError> {
         let domain = ctx.domain("host", &opts.host)?;
-        Ok((ModEcho, Registrations::new().route(domain)))
+        let registrations = match ctx.instances {
+            1 => Registrations::new().route(domain),
+            _ => Registrations::new().route_balanced(domain, opts.domain_balancing.into()),
+        };
+        Ok((ModEcho, registrations))
     }
 
     async fn handle_info(&mut self, info: Info, ctx: &ModuleCtx) {

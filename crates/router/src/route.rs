@@ -3,10 +3,8 @@
 //! Runs in the caller. Order, as in ejabberd: fold `filter_packet`; answers to our own IQs; the route
 //! table by the destination's domain; the default route. See docs/ROUTING.md.
 
-use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::future::Future;
-use std::hash::{Hash, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -95,6 +93,20 @@ pub enum Mode {
     Balanced(BalanceBy, Vec<Option<Post>>),
 }
 
+impl BalanceBy {
+    /// The word it is configured and traced by.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BalanceBy::Random => "random",
+            BalanceBy::Source => "source",
+            BalanceBy::Destination => "destination",
+            BalanceBy::BareSource => "bare_source",
+            BalanceBy::BareDestination => "bare_destination",
+        }
+    }
+}
+
 impl fmt::Debug for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -108,6 +120,8 @@ pub struct RouteSpec {
     pub(crate) host: Option<Arc<str>>,
     pub(crate) mode: Mode,
     pub(crate) lasting: bool,
+    /// It fills this slot of a balanced route that several processes share.
+    pub(crate) slot: Option<usize>,
 }
 
 impl RouteSpec {
@@ -118,7 +132,36 @@ impl RouteSpec {
             host: host.map(Arc::from),
             mode,
             lasting: false,
+            slot: None,
         }
+    }
+
+    /// `post` takes what falls to slot `number` of the `of` slots that processes of one name share; each of them
+    /// registers its own. A slot that nobody fills bounces.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such slot.
+    pub fn slot(
+        domain: &str,
+        host: Option<&str>,
+        by: BalanceBy,
+        number: usize,
+        of: usize,
+        post: Post,
+    ) -> RouteSpec {
+        let mut slots = vec![None; of];
+        slots[number] = Some(post);
+        RouteSpec {
+            slot: Some(number),
+            ..RouteSpec::new(domain, host, Mode::Balanced(by, slots))
+        }
+    }
+
+    /// Whether it fills a slot of a route that several processes share.
+    #[must_use]
+    pub fn is_slot(&self) -> bool {
+        self.slot.is_some()
     }
 
     /// The route stays when its owner falls, until the owner's successor installs its own: for an inline
@@ -141,6 +184,8 @@ pub(crate) struct RouteEntry {
     pub(crate) owner: AnyPid,
     pub(crate) owner_name: Arc<str>,
     pub(crate) lasting: bool,
+    /// Who fills each slot, where several processes share the route; empty where one owns it.
+    pub(crate) shares: Vec<Option<AnyPid>>,
 }
 
 /// A row of `natterctl route_list`.
@@ -353,7 +398,7 @@ impl Router {
             .routes
             .load()
             .values()
-            .filter(|e| e.owner.id() == owner)
+            .filter(|e| e.belongs_to(owner))
         {
             rows.push(format!("route {}", entry.domain));
         }
@@ -546,20 +591,27 @@ impl Router {
     fn hand_to(&self, entry: &RouteEntry, packet: Packet) -> Routing {
         match &entry.mode {
             Mode::Inline(take) => take(packet),
-            Mode::Actor(post) => self.post(post, entry, packet),
-            Mode::Balanced(by, slots) => match slots.get(slot(*by, &packet, slots.len())) {
-                Some(Some(post)) => self.post(post, entry, packet),
-                _ => self.bounce(packet, Condition::RemoteServerTimeout.into()),
-            },
+            Mode::Actor(post) => self.post(post, &entry.owner, packet),
+            Mode::Balanced(by, slots) => {
+                let slot = slot(*by, &packet, slots.len());
+                step!(packet.meta, "slot", by = by.as_str(), slot);
+                let owner = entry.shares.get(slot).unwrap_or(&None);
+                match slots.get(slot) {
+                    Some(Some(post)) => {
+                        self.post(post, owner.as_ref().unwrap_or(&entry.owner), packet)
+                    }
+                    _ => self.bounce(packet, Condition::RemoteServerTimeout.into()),
+                }
+            }
         }
     }
 
-    fn post(&self, post: &Post, entry: &RouteEntry, packet: Packet) -> Routing {
+    fn post(&self, post: &Post, owner: &AnyPid, packet: Packet) -> Routing {
         let Err(parcel) = post(packet.enclose(&self.0.dead)) else {
             return Routing::done();
         };
         // Full, or it fell a moment ago and its entry is about to go.
-        let up = entry.owner.is_alive();
+        let up = owner.is_alive();
         let condition = if up {
             Condition::ResourceConstraint
         } else {
@@ -620,23 +672,27 @@ fn asks(kind: PresenceType) -> bool {
     kind == PresenceType::Subscribe
 }
 
+/// The slot of a packet: the same for the same key on every node and in every version, as long as there are as many.
 fn slot(by: BalanceBy, packet: &Packet, slots: usize) -> usize {
     if slots == 0 {
         return 0;
     }
-    let hash = |jid: &dyn Fn(&mut DefaultHasher)| {
-        let mut hasher = DefaultHasher::new();
-        jid(&mut hasher);
-        hasher.finish()
-    };
-    let full = |jid: &Jid| hash(&|h| jid.hash(h));
-    let bare = |jid: &Jid| hash(&|h| jid.to_bare().hash(h));
+    let bare = |jid: &Jid| hash(jid.to_bare().as_str().as_bytes());
     let key = match by {
-        BalanceBy::Random => hash(&|h| (packet.meta.trace, packet.meta.received).hash(h)),
-        BalanceBy::Source => full(packet.from()),
-        BalanceBy::Destination => full(packet.to()),
+        BalanceBy::Random => hash(&packet.meta.trace.to_le_bytes()),
+        BalanceBy::Source => hash(packet.from().as_str().as_bytes()),
+        BalanceBy::Destination => hash(packet.to().as_str().as_bytes()),
         BalanceBy::BareSource => bare(packet.from()),
         BalanceBy::BareDestination => bare(packet.to()),
     };
     usize::try_from(key % slots as u64).expect("smaller than the number of slots")
+}
+
+/// FNV-1a of 64 bits, its upper half folded into the lower: short keys that differ little fall far apart.
+fn hash(key: &[u8]) -> u64 {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for byte in key {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    hash ^ (hash >> 32)
 }

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use crate::dead_letters::{DeadLetters, dead_letters_name};
 use crate::hooks::{HookSpec, HookTable};
 use crate::iq::{IqSpec, IqTable, Pending, To};
-use crate::route::{Mode, RouteEntry, RouteSpec};
+use crate::route::{BalanceBy, Mode, Post, RouteEntry, RouteSpec};
 use crate::{DeadLetterBox, InstallError, Router};
 
 /// The name that the owner is registered by.
@@ -244,6 +244,10 @@ impl Owner {
         let mut routes = HashMap::clone(&tables.routes.load());
         for spec in change.routes.iter() {
             let taken = routes.get(&spec.domain);
+            if let Some(joined) = taken.and_then(|taken| taken.joined(spec, pid, name)) {
+                routes.insert(Arc::clone(&spec.domain), Arc::new(joined));
+                continue;
+            }
             if let Some(taken) = taken.filter(|taken| !taken.awaits_successor()) {
                 return Err(InstallError::DomainTaken {
                     domain: spec.domain.to_string(),
@@ -356,11 +360,18 @@ impl Owner {
         let tables = self.tables();
         tables.owners.lock().remove(&process);
         let routes = tables.routes.load();
-        let goes = |entry: &RouteEntry| entry.owner.id() == process && !entry.lasting;
+        let goes = |entry: &RouteEntry| entry.belongs_to(process) && !entry.lasting;
         if routes.values().any(|entry| goes(entry)) {
-            let kept = routes.iter().filter(|(_, entry)| !goes(entry));
-            let kept = kept
-                .map(|(domain, entry)| (Arc::clone(domain), Arc::clone(entry)))
+            let left = |entry: &Arc<RouteEntry>| {
+                if goes(entry) {
+                    entry.without(process).map(Arc::new)
+                } else {
+                    Some(Arc::clone(entry))
+                }
+            };
+            let kept = routes
+                .iter()
+                .filter_map(|(domain, entry)| Some((Arc::clone(domain), left(entry)?)))
                 .collect();
             tables.routes.store(Arc::new(kept));
         }
@@ -390,7 +401,13 @@ impl Owner {
 
 impl RouteSpec {
     fn owned_by(self, owner: &AnyPid, name: &Arc<str>) -> RouteEntry {
+        let mut shares = Vec::new();
+        if let (Some(number), Mode::Balanced(_, slots)) = (self.slot, &self.mode) {
+            shares = vec![None; slots.len()];
+            shares[number] = Some(owner.clone());
+        }
         RouteEntry {
+            shares,
             host: self.host,
             domain: self.domain,
             mode: self.mode,
@@ -402,6 +419,65 @@ impl RouteSpec {
 }
 
 impl RouteEntry {
+    /// Whether it is, or one of its slots is, this process's.
+    pub(crate) fn belongs_to(&self, process: ProcessId) -> bool {
+        if self.shares.is_empty() {
+            return self.owner.id() == process;
+        }
+        let mut shares = self.shares.iter().flatten();
+        shares.any(|owner| owner.id() == process)
+    }
+
+    /// The route with one more slot filled; none unless it is shared by processes of this name in this way and the
+    /// slot is free.
+    fn joined(&self, spec: &RouteSpec, owner: &AnyPid, name: &Arc<str>) -> Option<RouteEntry> {
+        let (Mode::Balanced(by, slots), Mode::Balanced(also_by, theirs)) = (&self.mode, &spec.mode)
+        else {
+            return None;
+        };
+        let number = spec.slot?;
+        let same = by == also_by && slots.len() == theirs.len() && self.host == spec.host;
+        if !same || self.owner_name != *name || self.shares.get(number)?.is_some() {
+            return None;
+        }
+        let (mut slots, mut shares) = (slots.clone(), self.shares.clone());
+        slots[number].clone_from(&theirs[number]);
+        shares[number] = Some(owner.clone());
+        Some(self.with_slots(*by, slots, shares))
+    }
+
+    /// The route without a process's slots; none when nobody fills any.
+    fn without(&self, process: ProcessId) -> Option<RouteEntry> {
+        let Mode::Balanced(by, slots) = &self.mode else {
+            return None;
+        };
+        let (mut slots, mut shares) = (slots.clone(), self.shares.clone());
+        for (slot, share) in slots.iter_mut().zip(&mut shares) {
+            if share.as_ref().is_some_and(|owner| owner.id() == process) {
+                (*slot, *share) = (None, None);
+            }
+        }
+        let filled = shares.iter().any(Option::is_some);
+        filled.then(|| self.with_slots(*by, slots, shares))
+    }
+
+    fn with_slots(
+        &self,
+        by: BalanceBy,
+        slots: Vec<Option<Post>>,
+        shares: Vec<Option<AnyPid>>,
+    ) -> RouteEntry {
+        RouteEntry {
+            domain: Arc::clone(&self.domain),
+            host: self.host.clone(),
+            mode: Mode::Balanced(by, slots),
+            owner: self.owner.clone(),
+            owner_name: Arc::clone(&self.owner_name),
+            lasting: false,
+            shares,
+        }
+    }
+
     /// Its owner has fallen, and it lasts until somebody takes its place.
     fn awaits_successor(&self) -> bool {
         self.lasting && !self.owner.is_alive()

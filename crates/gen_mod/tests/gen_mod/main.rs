@@ -1,5 +1,6 @@
 //! Modules on a host: start, stop, fall, reload; what is registered at each moment.
 
+mod balanced;
 mod cast;
 mod falls;
 mod life;

@@ -267,6 +267,129 @@ async fn a_balanced_route_keeps_to_its_key_and_bounces_at_an_empty_slot() {
 }
 
 #[tokio::test]
+async fn processes_share_a_route_and_a_slot_goes_with_its_process() {
+    /// So few that a mailbox takes the share of one.
+    const SENDERS: usize = 15;
+    let stage = Stage::new().await;
+    let holders = [
+        Holder::start(&stage.system).await,
+        Holder::start(&stage.system).await,
+        Holder::start(&stage.system).await,
+    ];
+    let share = |number: usize, of: usize, by: BalanceBy| {
+        let (pid, ..) = &holders[number];
+        let post = Holder::post(pid);
+        RouteSpec::slot("lb.example", None, by, number, of, post)
+    };
+    let join = async |spec: RouteSpec, holder: usize, name: &str| {
+        let pid = holders[holder].0.any();
+        stage.router.register_route(spec, &pid, name).await
+    };
+    let by = BalanceBy::Source;
+    for number in 0..3 {
+        assert_eq!(join(share(number, 3, by), number, "lb").await, Ok(()));
+    }
+    assert_eq!(
+        domains(&stage.router),
+        ["b.example inline", "lb.example balanced"]
+    );
+    let taken = Err(InstallError::DomainTaken {
+        domain: "lb.example".into(),
+        by: "lb".into(),
+    });
+    // A slot that is filled, another key, another number of slots, another name, or no slot at all.
+    assert_eq!(join(share(1, 3, by), 2, "lb").await, taken);
+    assert_eq!(join(share(1, 3, BalanceBy::Random), 1, "lb").await, taken);
+    assert_eq!(join(share(1, 4, by), 1, "lb").await, taken);
+    assert_eq!(join(share(1, 3, by), 1, "thief").await, taken);
+    let whole = RouteSpec::new("lb.example", None, Holder::mode(&holders[1].0));
+    assert_eq!(join(whole, 1, "lb").await, taken);
+
+    let packet = |from: usize| {
+        stage.packet(&format!(
+            "<message from='u{from}@b.example/r' to='lb.example'><body/></message>"
+        ))
+    };
+    for from in 0..SENDERS {
+        stage.router.route(packet(from)).await;
+    }
+    let count = |holder: usize| holders[holder].1.lock().len();
+    until("all are taken", || {
+        (0..3).map(count).sum::<usize>() == SENDERS
+    })
+    .await;
+    assert!((0..3).all(|holder| count(holder) > 0), "each takes some");
+    let mut of_one: Vec<String> = holders[1]
+        .1
+        .lock()
+        .iter()
+        .map(|s| s.from().expect("from").to_string())
+        .collect();
+
+    let share_of_one = of_one.len();
+    // No more than its mailbox holds.
+    of_one.truncate(5);
+
+    // One falls with packets in its mailbox: they are answered, and so is what comes for its slot. The others go on.
+    holders[1].2.shut();
+    let to_one = |from: &String| {
+        stage.packet(&format!(
+            "<message from='{from}' to='lb.example' id='x'><body/></message>"
+        ))
+    };
+    for from in &of_one {
+        stage.router.route(to_one(from)).await;
+    }
+    assert_eq!(stage.heard(), [] as [String; 0]);
+    let before: usize = count(0) + count(2);
+    holders[1].0.kill();
+    holders[1].0.watch().await;
+    let mut heard: Vec<String> = Vec::new();
+    until("they are answered", || {
+        heard.extend(stage.heard());
+        heard.len() == of_one.len()
+    })
+    .await;
+    assert!(
+        heard
+            .iter()
+            .all(|told| told.ends_with("remote-server-timeout")),
+        "{heard:?}"
+    );
+    for from in 0..SENDERS {
+        stage.router.route(packet(from)).await;
+    }
+    until("the others go on", || {
+        count(0) + count(2) == before + SENDERS - share_of_one
+    })
+    .await;
+    assert_eq!(stage.heard().len(), share_of_one);
+    assert_eq!(
+        domains(&stage.router),
+        ["b.example inline", "lb.example balanced"]
+    );
+
+    // A successor fills the slot again; with the last process the route is gone.
+    let successor = Holder::start(&stage.system).await;
+    let post = Holder::post(&successor.0);
+    let spec = RouteSpec::slot("lb.example", None, by, 1, 3, post);
+    let owner = successor.0.any();
+    let joined = stage.router.register_route(spec, &owner, "lb").await;
+    assert_eq!(joined, Ok(()));
+    for from in &of_one {
+        stage.router.route(to_one(from)).await;
+    }
+    until("the successor takes them", || {
+        successor.1.lock().len() == of_one.len()
+    })
+    .await;
+    for (pid, ..) in holders.iter().chain([&successor]) {
+        stage.router.remove(pid.id()).await.expect("removed");
+    }
+    assert_eq!(domains(&stage.router), ["b.example inline"]);
+}
+
+#[tokio::test]
 async fn a_full_mailbox_is_a_resource_constraint_and_loses_nothing() {
     let stage = Stage::new().await;
     let (owner, got, gate) = Holder::start(&stage.system).await;
