@@ -304,8 +304,15 @@ impl ModCaps {
         drop(clients);
         let (host, tell) = (ctx.host.clone(), ctx.teller());
         ctx.spawn(async move {
-            let learned = learn(&host, &user, &announced).await;
+            let (learned, keep) = learn(&host, &user, &announced).await;
             tell(Box::new(Heard::Learned(user, announced, learned)));
+            if let Some((algorithm, ver, info)) = keep {
+                let caps = &host.storage.caps;
+                let kept = caps.keep(algorithm.name(), &ver, info, MOST_KEPT).await;
+                if let Err(error) = kept {
+                    tracing::warn!(target: "natter::caps", %error, "capabilities not kept");
+                }
+            }
         });
     }
 
@@ -345,14 +352,18 @@ impl ModCaps {
     }
 }
 
-/// Looks into the store, else asks the client and checks what it says (§5.4).
-async fn learn(host: &Host, user: &FullJid, announced: &Announced) -> Learned {
+/// Looks into the store, else asks the client and checks what it says (§5.4). Gives also what is to be kept.
+async fn learn(
+    host: &Host,
+    user: &FullJid,
+    announced: &Announced,
+) -> (Learned, Option<(Algorithm, String, String)>) {
     let key = announced.key();
     if let Some((algorithm, ver)) = &key {
         match host.storage.caps.find(algorithm.name(), ver).await {
             Ok(Some(info)) => {
                 if let Ok(info) = info.parse::<Element>() {
-                    return Learned::Verified(features_of(&info));
+                    return (Learned::Verified(features_of(&info)), None);
                 }
             }
             Ok(None) => {}
@@ -362,31 +373,24 @@ async fn learn(host: &Host, user: &FullJid, announced: &Announced) -> Learned {
         }
     }
     let Some(info) = ask(host, user, announced).await else {
-        return Learned::Nothing;
+        return (Learned::Nothing, None);
     };
     let features = features_of(&info);
     let Some((algorithm, ver)) = key else {
-        return Learned::Claimed(features);
+        return (Learned::Claimed(features), None);
     };
     match verification(&info, algorithm) {
         Ok(found) if found == ver => {}
         found => {
             tracing::info!(target: "natter::caps", %user, node = announced.node, ver, ?found, "announced another hash than that of what it can");
-            return Learned::Claimed(features);
+            return (Learned::Claimed(features), None);
         }
     }
     let info = String::from(&info);
     if info.len() > MAX_INFO {
-        return Learned::Claimed(features);
+        return (Learned::Claimed(features), None);
     }
-    let kept = host
-        .storage
-        .caps
-        .keep(algorithm.name(), &ver, info, MOST_KEPT);
-    if let Err(error) = kept.await {
-        tracing::warn!(target: "natter::caps", %error, "capabilities not kept");
-    }
-    Learned::Verified(features)
+    (Learned::Verified(features), Some((algorithm, ver, info)))
 }
 
 /// Asks a client what is behind its announcement.

@@ -537,6 +537,22 @@ async fn accounts_are_made_before_login_one_at_a_time() {
             .contains("type=\"result\"")
     );
     assert_eq!(rig.host.storage.accounts.count(HOST).await, Ok(5));
+    // The name of a removed account is nobody's until it is released.
+    let erin = xmpp::parse_bare(&format!("erin@{HOST}")).expect("a JID");
+    let sessions = rig.host.service::<session::Sessions>();
+    assert_eq!(sessions.remove_account(&erin, None).await, Ok(true));
+    assert_eq!(sessions.remove_account(&erin, None).await, Ok(false));
+    assert!(
+        answer(ask("127.0.0.1:1", "set", &fields("erin")))
+            .await
+            .contains("<conflict")
+    );
+    assert_eq!(rig.host.storage.accounts.release(&erin).await, Ok(true));
+    assert!(
+        answer(ask("127.0.0.1:1", "set", &fields("erin")))
+            .await
+            .contains("type=\"result\"")
+    );
     // What is no registration is left to others.
     let mut other = ask(far, "get", "");
     other.stanza =
