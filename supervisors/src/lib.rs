@@ -1,11 +1,16 @@
 //! The supervision tree, declared, and the server that it makes.
 
+mod check;
 pub mod docs;
+mod doors;
+mod houses;
+mod reload;
 mod server;
 pub mod settings;
 mod steering;
 mod tree;
 
+pub use check::check;
 pub use server::{Address, CATALOG, STANDARD, STOP_WITHIN, Server, ServerError};
 pub use tree::{HostBranch, Trunk};
 

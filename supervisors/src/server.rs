@@ -2,9 +2,8 @@
 //!
 //! It is a value: several live in one process, each with its own registry, clock, names and data.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +12,9 @@ use admin::{Commands, ControlSocket};
 use auth::{Auth, AuthOptions, BudgetOptions};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use gen_mod::{Catalog, Host, HostParts, ModuleTable, Services};
-use net::{
-    Accept, Admission, Bound, Certificates, Gate, ListenerLimits, PeerAddr, SelfSigned, Sources,
-    Ticket, listener_child,
-};
-use node::{Node, NodeParts, Steering};
+use gen_mod::{Catalog, Services};
+use net::{Accept, Admission, Certificates, Gate, PeerAddr, SelfSigned, Sources, Ticket};
+use node::{HostTable, Node, NodeParts, Steering};
 use otp::{App, Clock, ExitReason, Shards, System};
 use router::Router;
 use session::{AccountLogin, ByHooks, C2s, C2sArgs, C2sOptions, Conflict, SessionPolicy, Sessions};
@@ -29,11 +25,14 @@ use stream::{
 };
 use tokio::net::TcpStream;
 
+use crate::doors::{Doors, listen};
+use crate::houses::{HouseParts, Houses};
+use crate::reload::Works;
 use crate::settings::{
     ConflictPolicy, Limits, Listener, Loaded, Place, SettingsError, Standard, TlsMode,
 };
 use crate::steering::Steer;
-use crate::tree::{HostBranch, Trunk};
+use crate::tree::Trunk;
 
 /// How long an orderly end may take.
 pub const STOP_WITHIN: Duration = Duration::from_secs(60);
@@ -112,8 +111,8 @@ pub struct Address {
 pub struct Server {
     app: App,
     node: Node,
-    steer: Arc<Steer>,
-    addresses: Vec<Address>,
+    steer: Steer,
+    doors: Doors,
 }
 
 impl Server {
@@ -161,30 +160,42 @@ impl Server {
         let services = Services::new()
             .with(sessions.clone())
             .with(modules::Privacy::default());
-        let hosts: BTreeMap<String, Host> = loaded
-            .hosts
-            .iter()
-            .map(|name| {
-                let host = Host::new(HostParts {
-                    name: name.as_str().into(),
-                    storage: storage.clone(),
-                    router: router.clone(),
-                    clock: system.clock().clone(),
-                    system: system.clone(),
-                    commands: commands.clone(),
-                    services: services.clone(),
-                    modules: ModuleTable::default(),
-                });
-                (name.clone(), host)
-            })
-            .collect();
-        let steer = Arc::new(Steer::new(
-            place,
-            loaded.clone(),
-            CATALOG,
-            STANDARD,
-            certificates.clone(),
-        ));
+        let houses = Houses::new(HouseParts {
+            system: system.clone(),
+            storage: storage.clone(),
+            router: router.clone(),
+            auth: auth.clone(),
+            sessions: sessions.clone(),
+            commands: commands.clone(),
+            services,
+            catalog: CATALOG,
+        });
+        houses.enter(&loaded);
+        let c2s = Shards::new(&system, "c2s", SESSION_SHARDS);
+        let doors = {
+            let (sessions, certificates) = (sessions.clone(), certificates.clone());
+            let (shards, hosts) = (c2s.clone(), houses.table().clone());
+            let make = move |listener: &Listener, loaded: &Loaded| -> Arc<dyn Accept> {
+                let shards = shards.clone();
+                let door = C2sDoor::new(listener, loaded, &sessions, &certificates, &hosts, shards);
+                Arc::new(door)
+            };
+            let limits = &loaded.settings.limits;
+            let admission = Admission::new(
+                limits.connections_before_login,
+                limits.connections_before_login_per_address,
+            );
+            Doors::new(&system, admission, Box::new(make))
+        };
+        doors.enter(listening, &loaded);
+        let steer = Steer::new(place, loaded.clone(), CATALOG, STANDARD);
+        steer.set_works(Works {
+            certificates,
+            houses: houses.clone(),
+            doors: doors.clone(),
+            sessions: sessions.clone(),
+            catalog: CATALOG,
+        });
         let node = Node::new(NodeParts {
             started: system.clock().now(),
             system: system.clone(),
@@ -194,54 +205,21 @@ impl Server {
             router: router.clone(),
             auth,
             sessions: sessions.clone(),
-            hosts: hosts.clone(),
+            hosts: houses.table().clone(),
             catalog: CATALOG,
-            steering: Arc::<Steer>::clone(&steer),
+            steering: Arc::new(steer.clone()),
         });
-        steer.set_node(node.clone());
         node::register_commands(&node);
 
-        let c2s = Shards::new(&system, "c2s", SESSION_SHARDS);
-        let limits = &loaded.settings.limits;
-        // One for all listeners: it is the server that has so many places.
-        let admission = Admission::new(
-            limits.connections_before_login,
-            limits.connections_before_login_per_address,
-        );
-        let mut acceptors = Vec::new();
-        for (number, (listener, bound)) in listening.iter().enumerate() {
-            let door: Arc<dyn Accept> = Arc::new(C2sDoor::new(
-                listener,
-                &loaded,
-                &sessions,
-                &certificates,
-                c2s.clone(),
-            ));
-            let id = format!("{}:{number} {}", listener.kind, bound.local_addr());
-            acceptors.push(listener_child(
-                id,
-                Arc::clone(bound),
-                door,
-                gate(listener, &admission),
-                ListenerLimits::default(),
-            ));
-        }
+        let acceptors = doors.clone();
         let trunk = Trunk {
             storage: storage.children(),
             router: router.child_spec(),
             sm: sessions.child_spec(),
-            hosts: hosts
-                .values()
-                .map(|host| HostBranch {
-                    host: host.clone(),
-                    sessions: sessions.clone(),
-                    catalog: CATALOG,
-                    wanted: Arc::new(loaded.wanted(&host.name, CATALOG)),
-                })
-                .collect(),
+            hosts: Arc::new(move || houses.branches()),
             dead_letters: router.dead_letters_child_spec(),
             c2s,
-            listeners: acceptors,
+            listeners: Arc::new(move || acceptors.children()),
             control: admin::child_spec("control", control, commands),
         };
         let app = App::start(trunk.supervisor(), &system, "natter").await;
@@ -254,26 +232,23 @@ impl Server {
         for line in loaded.kept(CATALOG) {
             tracing::info!(target: "natter::node", "kept change: {line}");
         }
-        let addresses = listening
-            .iter()
-            .map(|(listener, bound)| Address {
-                kind: listener.kind.to_string(),
-                tls: listener.tls,
-                at: bound.local_addr(),
-            })
-            .collect();
         Ok(Server {
             app,
             node,
             steer,
-            addresses,
+            doors,
         })
     }
 
     /// The open sockets.
     #[must_use]
-    pub fn addresses(&self) -> &[Address] {
-        &self.addresses
+    pub fn addresses(&self) -> Vec<Address> {
+        self.doors.addresses()
+    }
+
+    /// Says who takes other directives for the log when a reload brings them. To be called once.
+    pub fn on_log(&self, set: impl Fn(&str) + Send + Sync + 'static) {
+        self.steer.set_log(Box::new(set));
     }
 
     /// The node, for commands and for tests that look inside.
@@ -286,9 +261,9 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// In words: nothing was changed, or one line for each module that stays as it was.
+    /// In words: everything is as before.
     pub async fn reload(&self) -> Result<Vec<String>, String> {
-        self.steer.reload().await
+        self.steer.reload(false).await
     }
 
     /// Resolves when the command `stop` was given.
@@ -382,7 +357,7 @@ fn auth_options(loaded: &Loaded) -> AuthOptions {
 }
 
 /// Whom a listener lets in.
-fn gate(listener: &Listener, admission: &Admission) -> Gate {
+pub(crate) fn gate(listener: &Listener, admission: &Admission) -> Gate {
     let networks = listener.proxies.iter().map(|network| network.0);
     Gate {
         admission: admission.clone(),
@@ -390,61 +365,7 @@ fn gate(listener: &Listener, admission: &Admission) -> Gate {
     }
 }
 
-type Listening = Vec<(Listener, Arc<Bound>)>;
-
-fn listen(loaded: &Loaded) -> Result<Listening, ServerError> {
-    let mut listening = Vec::new();
-    for listener in &loaded.listeners {
-        for address in &listener.address {
-            match bind(address, listener.backlog) {
-                Ok(bound) => {
-                    listening.extend(bound.into_iter().map(|b| (listener.clone(), Arc::new(b))))
-                }
-                Err(why)
-                    if loaded.has_default_listeners() && why.kind() != io::ErrorKind::AddrInUse =>
-                {
-                    tracing::warn!(target: "natter::node", address, %why, "not listening there");
-                }
-                Err(why) => {
-                    return Err(ServerError::Listen {
-                        address: address.clone(),
-                        why,
-                    });
-                }
-            }
-        }
-        if listener.tls == TlsMode::Off {
-            tracing::warn!(
-                target: "natter::node",
-                addresses = ?listener.address,
-                "listener without TLS: passwords may travel in clear"
-            );
-        }
-    }
-    if listening.is_empty() {
-        let address = loaded
-            .listeners
-            .iter()
-            .flat_map(|l| l.address.iter())
-            .next()
-            .cloned()
-            .unwrap_or_default();
-        return Err(ServerError::Listen {
-            address,
-            why: io::ErrorKind::AddrNotAvailable.into(),
-        });
-    }
-    Ok(listening)
-}
-
-fn bind(address: &str, backlog: u32) -> io::Result<Vec<Bound>> {
-    address
-        .to_socket_addrs()?
-        .map(|address| Bound::bind(address, backlog))
-        .collect()
-}
-
-fn session_policy(limits: &Limits) -> SessionPolicy {
+pub(crate) fn session_policy(limits: &Limits) -> SessionPolicy {
     SessionPolicy {
         conflict: match limits.resource_conflict {
             ConflictPolicy::CloseOld => Conflict::CloseOld,
@@ -469,6 +390,7 @@ impl C2sDoor {
         loaded: &Loaded,
         sessions: &Sessions,
         certificates: &Certificates,
+        hosts: &HostTable,
         shards: Shards,
     ) -> C2sDoor {
         let limits = &loaded.settings.limits;
@@ -502,11 +424,12 @@ impl C2sDoor {
             Arc::new(Bind),
             Arc::new(LegacySession),
         ];
-        let hosts = loaded.hosts.clone();
+        let hosts = hosts.clone();
         let profile = Profile {
             negotiables,
-            default_host: hosts[0].clone(),
-            serves: Box::new(move |domain| hosts.iter().any(|host| host == domain)),
+            default_host: loaded.hosts[0].clone(),
+            // As it is then, not as it was when the listener was opened.
+            serves: Box::new(move |domain| hosts.contains(domain)),
         };
         let direct = listener.tls == TlsMode::Direct;
         let io = IoOptions {

@@ -2,14 +2,15 @@
 //!
 //! Only this crate opens it. Order of look-up: `--config`, then `/etc/natter/natter.toml`, then none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use config::{Bytes, Document, Errors, Layers, Raw, Section, Value, choice, options};
+use config::{Bytes, Document, Errors, Layers, Overrides, Raw, Section, Value, choice, options};
 use gen_mod::{Catalog, Wanted};
 use net::Network;
 use node::Configured;
+use tracing_subscriber::EnvFilter;
 
 /// Where the configuration is looked for when no file is named.
 pub const DEFAULT_FILE: &str = "/etc/natter/natter.toml";
@@ -73,13 +74,13 @@ options! {
     /// A socket that clients reach the server by.
     pub struct Listener {
         /// What it speaks.
-        pub kind: ListenerKind = ListenerKind::C2s => Restart,
+        pub kind: ListenerKind = ListenerKind::C2s => NewConnections,
         /// Where it listens: one address with port, or a list of them; port 0 picks a free one.
-        pub address: Vec<String> => Restart,
+        pub address: Vec<String>,
         /// What it demands of TLS; `off` permits PLAIN without TLS.
-        pub tls: TlsMode = TlsMode::Required => Restart,
+        pub tls: TlsMode = TlsMode::Required => NewConnections,
         /// Connections that may wait to be accepted.
-        pub backlog: u32 [1..] = 1024 => Restart,
+        pub backlog: u32 [1..] = 1024,
         /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2, that names the client's address.
         pub proxy_protocol: bool = false => Restart,
         /// Networks in which the proxies stand; with `proxy_protocol` all others are turned away.
@@ -113,19 +114,19 @@ options! {
     /// Bounds of what one peer may cost.
     pub struct Limits {
         /// Bytes of one stanza of a client that has logged in.
-        pub stanza_bytes: Bytes [Bytes(10_000)..] = Bytes(256 * 1024) => Restart,
+        pub stanza_bytes: Bytes [Bytes(10_000)..] = Bytes(256 * 1024) => NewConnections,
         /// Bytes of one element of a client that has not logged in.
-        pub stanza_bytes_before_login: Bytes [Bytes(10_000)..] = Bytes(10_000) => Restart,
+        pub stanza_bytes_before_login: Bytes [Bytes(10_000)..] = Bytes(10_000) => NewConnections,
         /// Levels of nesting in a stanza.
-        pub depth: usize [4..] = 64 => Restart,
+        pub depth: usize [4..] = 64 => NewConnections,
         /// Attributes of one element.
-        pub attributes: usize [8..] = 64 => Restart,
+        pub attributes: usize [8..] = 64 => NewConnections,
         /// Child elements of one element.
-        pub children: usize [8..] = 4096 => Restart,
+        pub children: usize [8..] = 4096 => NewConnections,
         /// Bytes that may wait to be written to one client, before its session ends.
-        pub outbox_bytes: Bytes [Bytes(65_536)..] = Bytes(1024 * 1024) => Restart,
+        pub outbox_bytes: Bytes [Bytes(65_536)..] = Bytes(1024 * 1024) => NewConnections,
         /// Time from the connection to a bound resource.
-        pub login_within: Duration [Duration::from_secs(1)..] = Duration::from_secs(60) => Restart,
+        pub login_within: Duration [Duration::from_secs(1)..] = Duration::from_secs(60) => NewConnections,
         /// Connections at once that have not logged in; further ones wait until one has, or has gone.
         pub connections_before_login: usize [1..] = 4096 => Restart,
         /// Of these, the most from one address (in IPv6 from one /64 network); further ones are closed. Addresses of this machine have no such limit.
@@ -145,23 +146,25 @@ options! {
         /// Time without a failed login after which all are forgotten.
         pub failed_logins_forgotten: Duration [Duration::from_secs(1)..] = Duration::from_secs(3600) => Restart,
         /// How long a client may take nothing of what it is written.
-        pub write_stall: Duration [Duration::from_secs(1)..] = Duration::from_secs(30) => Restart,
+        pub write_stall: Duration [Duration::from_secs(1)..] = Duration::from_secs(30) => NewConnections,
         /// Bytes a second that one client may send in the long run; what is more is read later.
-        pub read_rate: Bytes [Bytes(1000)..] = Bytes(1024 * 1024) => Restart,
+        pub read_rate: Bytes [Bytes(1000)..] = Bytes(1024 * 1024) => NewConnections,
         /// Bytes that a client may send at once after it was silent.
-        pub read_burst: Bytes [Bytes(1000)..] = Bytes(8 * 1024 * 1024) => Restart,
+        pub read_burst: Bytes [Bytes(1000)..] = Bytes(8 * 1024 * 1024) => NewConnections,
         /// Sessions of one account; one more ends the oldest.
-        pub sessions_per_account: usize [1..] = 50 => Restart,
+        pub sessions_per_account: usize [1..] = 50,
         /// What becomes of a session whose resource is bound already (RFC 6120 §7.7.2.2).
-        pub resource_conflict: ConflictPolicy = ConflictPolicy::CloseOld => Restart,
+        pub resource_conflict: ConflictPolicy = ConflictPolicy::CloseOld,
         /// Silence of the server after which it writes a space, so that a dead connection is noticed.
-        pub keep_alive: Duration [Duration::from_secs(10)..] = Duration::from_secs(120) => Restart,
+        pub keep_alive: Duration [Duration::from_secs(10)..] = Duration::from_secs(120) => NewConnections,
     }
 }
 
 options! {
     /// Settings of one host.
     pub struct HostSettings {
+        /// Whether the host is served, whatever `hosts` says; kept by `host_add` and `host_remove`.
+        pub served: Option<bool>,
         /// Options of its modules, over those for every host; `enabled = true | false` starts or stops one against the standard set.
         pub modules: BTreeMap<String, Section>,
     }
@@ -171,15 +174,15 @@ options! {
     /// The whole file.
     pub struct Settings {
         /// Domains that this server serves.
-        pub hosts: Vec<String> = vec!["localhost".into()] => Restart,
+        pub hosts: Vec<String> = vec!["localhost".into()],
         /// Where data are kept.
         pub data_dir: Option<String> => Restart,
         /// The socket that natterctl speaks to; in the data directory unless said.
         pub control_socket: Option<String> => Restart,
         /// What is logged, as directives of `tracing`; the environment's NATTER_LOG wins.
-        pub log: String = "info,ractor=warn".into() => Restart,
+        pub log: String = "info,ractor=warn".into(),
         /// Sockets.
-        pub listener: Vec<Listener> = Vec::new() => Restart,
+        pub listener: Vec<Listener> = Vec::new(),
         /// Certificates.
         pub tls: TlsSettings,
         /// Bounds.
@@ -277,6 +280,10 @@ impl Source {
                 });
             }
         };
+        self.lay_over(kept, catalog)
+    }
+
+    fn lay_over(self, kept: Document, catalog: Catalog) -> Result<Loaded, SettingsError> {
         let layers = Layers::new().file(self.document.clone()).overrides(kept);
         let section = layers.section();
         let settings = section.read::<Settings>()?;
@@ -371,20 +378,27 @@ fn read(path: &Path) -> Result<String, SettingsError> {
     })
 }
 
+/// The hosts named, then those of which it is said by themselves that they are served; less those that are not.
 fn hosts(settings: &Settings, section: &Section) -> Result<Vec<String>, Errors> {
     let mut errors = Errors::new();
     let mut hosts: Vec<String> = Vec::new();
-    for host in &settings.hosts {
+    let mut known: HashSet<String> = HashSet::new();
+    let by_themselves = settings.host.iter();
+    let added = by_themselves.filter(|(_, settings)| settings.served == Some(true));
+    let named = settings.hosts.iter().map(|host| (host, "hosts"));
+    for (host, key) in named.chain(added.map(|(host, _)| (host, "host"))) {
         match xmpp::canonical_domain(host) {
-            Ok(domain) if hosts.iter().any(|h| *h == *domain) => {
-                errors.push(section.error("hosts", format!("`{host}` is named twice")));
+            Ok(domain) if key == "hosts" && known.contains(&*domain) => {
+                errors.push(section.error(key, format!("`{host}` is named twice")));
             }
-            Ok(domain) => hosts.push(domain.into_owned()),
+            Ok(domain) if known.insert(domain.to_string()) => hosts.push(domain.into_owned()),
+            Ok(_) => {}
             Err(error) => {
-                errors.push(section.error("hosts", format!("`{host}` is not a domain: {error}")))
+                errors.push(section.error(key, format!("`{host}` is not a domain: {error}")));
             }
         }
     }
+    hosts.retain(|host| settings.host.get(host).and_then(|s| s.served) != Some(false));
     if hosts.is_empty() && errors.is_empty() {
         errors.push(section.error("hosts", "at least one host is needed"));
     }
@@ -428,6 +442,28 @@ impl Loaded {
         self.source.clone().lay(catalog)
     }
 
+    /// The same file, with these changes laid over it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them.
+    pub fn with_overrides(
+        &self,
+        overrides: &Overrides,
+        catalog: Catalog,
+    ) -> Result<Loaded, SettingsError> {
+        let name = overrides.path().display().to_string();
+        let kept = Document::parse_overrides(&name, &overrides.text())?;
+        self.source.clone().lay_over(kept, catalog)
+    }
+
+    /// Where it is said of a host by itself that it is served or not, if it is.
+    #[must_use]
+    pub fn served(&self, host: &str) -> Option<config::Origin> {
+        let said = self.section.section("host").ok()?.section(host).ok()?;
+        Some(said.raw("served")?.origin.clone())
+    }
+
     /// Whether the listeners are those that nobody named: one that this machine has no address for may
     /// then be left out.
     #[must_use]
@@ -460,13 +496,16 @@ impl Loaded {
         for (host, settings) in &self.settings.host {
             let path = format!("host.{host}.modules");
             self.check_names(&settings.modules, &path, catalog, &mut errors);
-            if !self.hosts.contains(host) {
+            if settings.served.is_none() && !self.hosts.contains(host) {
                 let near = config::nearest(host, self.hosts.iter().map(String::as_str));
                 let error = self
                     .section
                     .error("host", format!("`{host}` is not among the hosts"));
                 errors.push(error.suggest(near));
             }
+        }
+        if let Err(error) = EnvFilter::try_new(&self.settings.log) {
+            errors.push(self.section.error("log", error.to_string()));
         }
         for host in &self.hosts {
             for kind in catalog.0 {
@@ -554,6 +593,11 @@ impl Loaded {
         let is_kept = |origin: &config::Origin| origin.to_string().contains(OVERRIDES);
         let mut lines = Vec::new();
         for (host, settings) in &self.settings.host {
+            if let (Some(origin), Some(served)) = (self.served(host), settings.served)
+                && is_kept(&origin)
+            {
+                lines.push(format!("host {host}: served = {served} ({origin})"));
+            }
             for kind in catalog.0 {
                 let Some(section) = settings.modules.get(kind.name) else {
                     continue;

@@ -1,76 +1,121 @@
 //! What the commands ask of the binary: the configuration file, kept changes, reload, the end.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use config::{Described, Options, Overrides};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use gen_mod::{Catalog, Host, LoadError, ModuleKind, Modules};
-use net::Certificates;
-use node::{Configured, Keep, Node, Steering};
+use gen_mod::Catalog;
+use node::{Configured, Keep, Steering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::server::certificate_sources;
+use crate::reload::{Plan, Works};
 use crate::settings::{Loaded, OVERRIDES, Place, Settings, Standard};
 
-/// Steers one server.
-pub(crate) struct Steer {
+/// Steers one server. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Steer(Arc<Inner>);
+
+struct Inner {
     place: Place,
     catalog: Catalog,
     standard: Standard,
     /// What holds: the file as it was last applied, and what is kept. The lock is held over the writing
     /// of the kept changes, a small file: two at once would lose one.
-    loaded: Arc<Mutex<Loaded>>,
-    /// Modules that the last reload could not make what the file says: the next tries again.
-    unapplied: Arc<Mutex<BTreeSet<(String, &'static str)>>>,
-    /// One reload at a time.
-    reloading: Arc<tokio::sync::Mutex<()>>,
-    certificates: Certificates,
-    node: Arc<OnceLock<Node>>,
-    stop: Arc<Notify>,
+    loaded: Mutex<Loaded>,
+    /// One change of the whole server at a time.
+    alone: tokio::sync::Mutex<()>,
+    works: OnceLock<Works>,
+    /// What takes other directives for the log.
+    log: OnceLock<SetLog>,
+    stop: Notify,
 }
 
+/// Takes other directives for the log, which were found good.
+pub type SetLog = Box<dyn Fn(&str) + Send + Sync>;
+
 impl Steer {
-    pub(crate) fn new(
-        place: Place,
-        loaded: Loaded,
-        catalog: Catalog,
-        standard: Standard,
-        certificates: Certificates,
-    ) -> Steer {
-        Steer {
+    pub(crate) fn new(place: Place, loaded: Loaded, catalog: Catalog, standard: Standard) -> Steer {
+        Steer(Arc::new(Inner {
             place,
             catalog,
             standard,
-            loaded: Arc::new(Mutex::new(loaded)),
-            unapplied: Arc::default(),
-            reloading: Arc::default(),
-            certificates,
-            node: Arc::default(),
-            stop: Arc::default(),
-        }
+            loaded: Mutex::new(loaded),
+            alone: tokio::sync::Mutex::default(),
+            works: OnceLock::new(),
+            log: OnceLock::new(),
+            stop: Notify::new(),
+        }))
     }
 
     /// The server that is steered, once it is built.
-    pub(crate) fn set_node(&self, node: Node) {
-        assert!(self.node.set(node).is_ok(), "a server is built once");
+    pub(crate) fn set_works(&self, works: Works) {
+        assert!(self.0.works.set(works).is_ok(), "a server is built once");
+    }
+
+    pub(crate) fn set_log(&self, log: SetLog) {
+        assert!(self.0.log.set(log).is_ok(), "a server logs to one place");
+    }
+
+    fn works(&self) -> &Works {
+        self.0.works.get().expect("commands come when it is built")
     }
 
     /// Resolves when the end was ordered.
     pub(crate) async fn stopped(&self) {
-        self.stop.notified().await;
+        self.0.stop.notified().await;
+    }
+
+    /// Makes the server what `new` says.
+    async fn change_to(&self, new: Loaded, only_plan: bool) -> Result<Vec<String>, String> {
+        let old = self.0.loaded.lock().clone();
+        let plan = Plan::find(self.works(), &old, &new);
+        if only_plan {
+            return Ok(plan.lines);
+        }
+        let lines = plan.apply(self.works(), &new).await?;
+        if old.settings.log != new.settings.log
+            && let Some(set) = self.0.log.get()
+        {
+            set(&new.settings.log);
+        }
+        let mut loaded = self.0.loaded.lock();
+        // A module's hot change may have been kept meanwhile.
+        *loaded = new.with_kept(self.0.catalog).unwrap_or(new);
+        Ok(lines)
+    }
+
+    /// The kept changes with a host served or not, not written yet, and what holds with them.
+    fn with_host(&self, host: &str, served: bool) -> Result<(Overrides, Loaded), String> {
+        let loaded = self.0.loaded.lock().clone();
+        let path = loaded.data_dir.join(OVERRIDES);
+        let mut overrides = Overrides::open(&path).map_err(|error| error.to_string())?;
+        let key = ["host", host, "served"];
+        overrides.unset(&key);
+        let without = loaded.with_overrides(&overrides, self.0.catalog);
+        let new = match without {
+            // Nothing needs to be kept where the file says so itself.
+            Ok(without) if without.hosts.iter().any(|h| h == host) == served => without,
+            _ => {
+                let set = overrides.set(&key, &flag(served));
+                set.map_err(|error| error.to_string())?;
+                loaded
+                    .with_overrides(&overrides, self.0.catalog)
+                    .map_err(|error| error.to_string())?
+            }
+        };
+        Ok((overrides, new))
     }
 }
 
 impl Steering for Steer {
     fn module(&self, host: &str, module: &str) -> Configured {
-        self.loaded.lock().module(host, module)
+        self.0.loaded.lock().module(host, module)
     }
 
     fn keep(&self, host: &str, module: &str, change: Keep<'_>) -> Result<(), String> {
-        let mut loaded = self.loaded.lock();
+        let mut loaded = self.0.loaded.lock();
         let path = loaded.data_dir.join(OVERRIDES);
         let mut overrides = Overrides::open(&path).map_err(|error| error.to_string())?;
         let at = |key: &'static str| ["host", host, "modules", module, key];
@@ -95,19 +140,30 @@ impl Steering for Steer {
         }
         overrides.save().map_err(|error| error.to_string())?;
         *loaded = loaded
-            .with_kept(self.catalog)
+            .with_kept(self.0.catalog)
             .map_err(|error| error.to_string())?;
         Ok(())
     }
 
     fn show(&self, origin: bool) -> String {
-        let loaded = self.loaded.lock();
+        let loaded = self.0.loaded.lock();
         let mut shown = config::effective(
             &loaded.section.without(&["modules", "host"]),
             Settings::declared(),
         );
+        for (host, settings) in &loaded.settings.host {
+            let Some(served) = loaded.served(host) else {
+                continue;
+            };
+            shown.push(config::Shown {
+                path: format!("host.\"{host}\".served"),
+                value: settings.served.unwrap_or_default().to_string(),
+                origin: served,
+                reload: config::Reload::Live,
+            });
+        }
         for host in &loaded.hosts {
-            for kind in self.catalog.0 {
+            for kind in self.0.catalog.0 {
                 let module = loaded.module(host, kind.name);
                 if !module.enabled {
                     continue;
@@ -124,134 +180,59 @@ impl Steering for Steer {
     }
 
     fn described(&self) -> Vec<Described> {
-        described(self.catalog)
+        described(self.0.catalog)
     }
 
-    fn reload(&self) -> BoxFuture<'static, Result<Vec<String>, String>> {
-        // The data directory does not change under a running server.
-        let data_dir = Some(self.loaded.lock().data_dir.clone());
-        let file = self.place.file.clone();
-        let read = Place { file, data_dir }.load(self.catalog, self.standard);
-        let (certificates, loaded) = (self.certificates.clone(), Arc::clone(&self.loaded));
-        let (unapplied, reloading) = (Arc::clone(&self.unapplied), Arc::clone(&self.reloading));
-        let (node, catalog) = (Arc::clone(&self.node), self.catalog);
+    fn reload(&self, only_plan: bool) -> BoxFuture<'static, Result<Vec<String>, String>> {
+        let steer = self.clone();
         async move {
-            let _alone = reloading.lock().await;
-            let new = read.map_err(|error| error.to_string())?;
-            certificates
-                .replace(certificate_sources(&new))
-                .map_err(|error| error.to_string())?;
-            let mut lines = vec!["certificates: read anew".to_owned()];
-            let old = loaded.lock().clone();
-            lines.extend(needs_restart(&old, &new));
-            let mut left = std::mem::take(&mut *unapplied.lock());
-            left.extend(changed(catalog, &old, &new));
-            let hosts = node.get().map(|node| &node.hosts).into_iter().flatten();
-            let hosts: BTreeMap<_, _> = hosts.collect();
-            let mut refused = Vec::new();
-            // One may need another, whatever their order: as long as some succeed the rest is tried again.
-            while !left.is_empty() {
-                let tried = left.len();
-                refused.clear();
-                for (host, kind) in std::mem::take(&mut left) {
-                    let Some(running) = hosts.get(&host) else {
-                        continue;
-                    };
-                    match apply(running, kind, new.module(&host, kind)).await {
-                        Ok(done) => lines.push(format!("{kind} on {host}: {done}")),
-                        Err(error) => {
-                            refused.push(format!("{kind} on {host}: {error}"));
-                            left.insert((host, kind));
-                        }
-                    }
-                }
-                if left.len() == tried {
-                    break;
-                }
+            let _alone = steer.0.alone.lock().await;
+            // The data directory does not change under a running server.
+            let data_dir = Some(steer.0.loaded.lock().data_dir.clone());
+            let file = steer.0.place.file.clone();
+            let place = Place { file, data_dir };
+            let new = place
+                .load(steer.0.catalog, steer.0.standard)
+                .map_err(|error| format!("{error}\nnothing was changed"))?;
+            steer.change_to(new, only_plan).await
+        }
+        .boxed()
+    }
+
+    fn serve(
+        &self,
+        host: &str,
+        served: bool,
+        keep: bool,
+    ) -> BoxFuture<'static, Result<Vec<String>, String>> {
+        let steer = self.clone();
+        let host = host.to_owned();
+        async move {
+            let _alone = steer.0.alone.lock().await;
+            let host = xmpp::canonical_domain(&host)
+                .map_err(|error| format!("`{host}` is not a domain: {error}"))?
+                .into_owned();
+            if steer.works().houses.table().contains(&host) == served {
+                let already = if served { "already" } else { "not" };
+                return Err(format!("{host} is {already} served"));
             }
-            let kept = new.with_kept(catalog).unwrap_or(new);
-            *loaded.lock() = kept;
-            if refused.is_empty() {
-                return Ok(lines);
+            let (overrides, new) = steer.with_host(&host, served)?;
+            let lines = steer.change_to(new, false).await?;
+            if keep && let Err(error) = overrides.save() {
+                return Err(format!("done, but not kept over a restart: {error}"));
             }
-            *unapplied.lock() = left;
-            Err(format!("all applied but:\n{}", refused.join("\n")))
+            Ok(lines)
         }
         .boxed()
     }
 
     fn stop(&self) {
-        self.stop.notify_one();
-    }
-}
-
-/// The modules of which something else is said now.
-fn changed(catalog: Catalog, old: &Loaded, new: &Loaded) -> BTreeSet<(String, &'static str)> {
-    let differs = |host: &str, kind: &ModuleKind| {
-        let (was, is) = (old.module(host, kind.name), new.module(host, kind.name));
-        was.enabled != is.enabled || (is.enabled && said(&was, kind) != said(&is, kind))
-    };
-    let mut changed = BTreeSet::new();
-    for host in &new.hosts {
-        let kinds = catalog.0.iter().filter(|kind| differs(host, kind));
-        changed.extend(kinds.map(|kind| (host.clone(), kind.name)));
-    }
-    changed
-}
-
-/// Makes a module be as configured, whatever it is now: a change that is not kept may have been first.
-async fn apply(host: &Host, name: &str, module: Configured) -> Result<&'static str, LoadError> {
-    let runs = host.modules.list().iter().any(|row| row.name == name);
-    let modules = Modules::of(host);
-    match (module.enabled, runs) {
-        (true, true) => modules
-            .reload(name, module.section)
-            .await
-            .map(|()| "options changed"),
-        (true, false) => modules
-            .start(name, module.section)
-            .await
-            .map(|()| "started"),
-        (false, true) => modules.stop(name).await.map(|()| "stopped"),
-        (false, false) => Ok("does not run, as configured"),
+        self.0.stop.notify_one();
     }
 }
 
 fn flag(value: bool) -> config::Raw {
     config::Raw::made(config::Node::Bool(value))
-}
-
-/// What holds for a module, without where it was said.
-fn said(module: &Configured, kind: &ModuleKind) -> Vec<(String, String)> {
-    let shown = config::effective(&module.section, (kind.options)());
-    shown
-        .into_iter()
-        .map(|value| (value.path, value.value))
-        .collect()
-}
-
-/// Differences that only a restart of the node brings in.
-fn needs_restart(old: &Loaded, new: &Loaded) -> Vec<String> {
-    let values = |loaded: &Loaded| {
-        config::effective(
-            &loaded.section.without(&["modules", "host", "tls"]),
-            Settings::declared(),
-        )
-    };
-    let before = values(old);
-    let changed = values(new).into_iter().filter(|value| {
-        !before
-            .iter()
-            .any(|b| b.path == value.path && b.value == value.value)
-    });
-    changed
-        .map(|value| {
-            format!(
-                "{} = {}: takes effect with a restart of the node",
-                value.path, value.value
-            )
-        })
-        .collect()
 }
 
 /// Every table of the configuration file.

@@ -7,6 +7,9 @@ use gen_mod::{Catalog, Host, LoaderArgs, Wanted, loader_child_spec, modules_sup_
 use otp::{ChildSpec, Restart, Shards, Shutdown, Strategy, Supervisor};
 use session::{C2s, LocalArgs, Sessions, local_child_spec};
 
+use crate::doors::listener_sup_name;
+use crate::houses::hosts_sup_name;
+
 /// A supervisor of infrastructure gives up after 10 restarts in 10 s: it is then not a stanza that
 /// makes its children fall but something that a restart of the whole might mend.
 const INTENSITY: (u32, Duration) = (10, Duration::from_secs(10));
@@ -23,14 +26,14 @@ pub struct Trunk {
     pub router: ChildSpec,
     /// The session manager.
     pub sm: ChildSpec,
-    /// Every host's subtree.
-    pub hosts: Vec<HostBranch>,
+    /// Every host's subtree, as they are when their supervisor starts.
+    pub hosts: Arc<dyn Fn() -> Vec<HostBranch> + Send + Sync>,
     /// What fell out of a mailbox is sent on.
     pub dead_letters: ChildSpec,
     /// The shards of clients' sessions.
     pub c2s: Shards,
-    /// The acceptors.
-    pub listeners: Vec<ChildSpec>,
+    /// The acceptors, as they are when their supervisor starts.
+    pub listeners: Arc<dyn Fn() -> Vec<ChildSpec> + Send + Sync>,
     /// The control socket.
     pub control: ChildSpec,
 }
@@ -52,11 +55,15 @@ impl Trunk {
             .child(ChildSpec::supervisor("storage_sup", group(storage)))
             .child(router)
             .child(sm)
-            .child(ChildSpec::supervisor("hosts_sup", move || {
-                hosts
-                    .iter()
-                    .fold(one_for_one(), |sup, host| sup.child(host.child_spec()))
-            }))
+            .child({
+                // Registered, as the listeners' is: reloads add and remove their children.
+                let spec = ChildSpec::supervisor("hosts_sup", move || {
+                    hosts()
+                        .iter()
+                        .fold(one_for_one(), |sup, host| sup.child(host.child_spec()))
+                });
+                spec.registered(hosts_sup_name())
+            })
             // Behind the hosts: at the end of the server it still needs their offline queues.
             .child(dead_letters)
             .child(ChildSpec::supervisor("c2s_sup", move || {
@@ -64,7 +71,10 @@ impl Trunk {
                 let shutdown = Shutdown::Timeout(SESSION_END);
                 c2s.supervisor::<C2s>(Restart::Temporary, shutdown, INTENSITY.0, INTENSITY.1)
             }))
-            .child(ChildSpec::supervisor("listener_sup", group(listeners)))
+            .child({
+                let spec = ChildSpec::supervisor("listener_sup", move || group(listeners())());
+                spec.registered(listener_sup_name())
+            })
             .child(control)
     }
 }
@@ -97,7 +107,7 @@ pub struct HostBranch {
 impl HostBranch {
     /// rest_for_one: a loader whose `modules_sup` fell has to start the modules again. The host's own
     /// route comes last, so that nothing falls with it.
-    fn child_spec(&self) -> ChildSpec {
+    pub(crate) fn child_spec(&self) -> ChildSpec {
         let branch = self.clone();
         ChildSpec::supervisor(self.host.name.to_string(), move || {
             let local = LocalArgs {

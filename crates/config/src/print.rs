@@ -1,6 +1,6 @@
 //! Printing: the reference page, and the configuration in effect.
 
-use crate::declare::{Declared, Nested, Options, Shape};
+use crate::declare::{Declared, Nested, Options, Reload, Shape};
 use crate::origin::Origin;
 use crate::raw::{Node, Raw};
 use crate::section::Section;
@@ -125,6 +125,8 @@ pub struct Shown {
     pub value: String,
     /// Where it was said.
     pub origin: Origin,
+    /// When a change of it takes effect.
+    pub reload: Reload,
 }
 
 /// Lists every value in effect in a section whose options are `declared`, defaults among them, absent ones left out.
@@ -142,6 +144,7 @@ pub fn effective(section: &Section, declared: &[Declared]) -> Vec<Shown> {
                     None => default.clone(),
                 },
                 origin: Origin::default_value(),
+                reload: option.reload,
             }),
             (None, None) => {
                 let nested = option
@@ -196,6 +199,7 @@ fn written(raw: &Raw, path: &str, option: &Declared, host: Option<&str>, shown: 
             path: path.to_owned(),
             value: option.show(raw),
             origin: raw.origin.clone(),
+            reload: option.reload,
         }),
     }
 }
@@ -212,6 +216,7 @@ fn undeclared(raw: &Raw, path: &str, shown: &mut Vec<Shown>) {
             path: path.to_owned(),
             value: "***".to_owned(),
             origin: raw.origin.clone(),
+            reload: Reload::Live,
         }),
     }
 }

@@ -85,6 +85,16 @@ impl ModuleTable {
             .collect()
     }
 
+    /// The domains that its modules have reserved, for whoever takes the host down.
+    #[must_use]
+    pub fn domains(&self) -> Vec<String> {
+        let table = self.0.lock();
+        let entries = table.entries.values();
+        entries
+            .flat_map(|entry| entry.reserved.lock().clone())
+            .collect()
+    }
+
     fn runs(&self, name: &str) -> bool {
         self.0
             .lock()

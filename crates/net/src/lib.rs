@@ -15,7 +15,7 @@ pub use admission::{Admission, Ticket};
 pub use binding::ChannelBindings;
 pub use certificates::{
     CertificateError, CertificateErrors, CertificateReport, Certificates, ClientCertificate,
-    Covered, SelfSigned, Sources,
+    Covered, PreparedCertificates, SelfSigned, Sources,
 };
 pub use listener::{Accept, Bound, Gate, ListenerLimits, PeerAddr, listener_child};
 pub use proxy::Network;

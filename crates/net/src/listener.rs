@@ -79,6 +79,20 @@ impl Bound {
         self.address
     }
 
+    /// Lets so many connections wait to be accepted from now on.
+    ///
+    /// # Errors
+    ///
+    /// As the system gives them.
+    pub fn set_backlog(&self, backlog: u32) -> io::Result<()> {
+        match &*self.socket.lock() {
+            Some(socket) => {
+                SockRef::from(socket).listen(i32::try_from(backlog).unwrap_or(i32::MAX))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Closes the socket: connections are refused from now on.
     pub fn close(&self) {
         *self.socket.lock() = None;

@@ -184,7 +184,10 @@ fn connected_users(node: &Node) -> Command {
                     None => None,
                 };
                 let mut sessions = node.sessions.table.all();
-                sessions.retain(|e| host.is_none_or(|host| e.jid.domain().as_str() == &*host.name));
+                sessions.retain(|e| {
+                    host.as_ref()
+                        .is_none_or(|host| e.jid.domain().as_str() == &*host.name)
+                });
                 sessions.sort_by(|a, b| a.jid.cmp(&b.jid));
                 let empty = Value::table(["session", "address", "encrypted", "priority", "since"]);
                 Ok(sessions.iter().fold(empty, |table, entry| {

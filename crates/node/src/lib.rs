@@ -5,11 +5,13 @@
 
 mod accounts;
 mod bans;
+mod hosts;
 mod logins;
 mod modules;
 mod parts;
 mod server;
 
+pub use hosts::HostTable;
 pub use parts::{Configured, Keep, Node, NodeParts, Steering};
 
 /// Registers the core commands.

@@ -65,11 +65,11 @@ fn module_start(node: &Node) -> Command {
                     .module(&host.name, kind.name)
                     .section
                     .under(&words);
-                Modules::of(host)
+                Modules::of(&host)
                     .start(kind.name, section)
                     .await
                     .map_err(CommandError::failed)?;
-                keep(&node, &args, host, kind, Keep::Started(&words))?;
+                keep(&node, &args, &host, kind, Keep::Started(&words))?;
                 Ok(Value::Text(format!(
                     "{} started on {}",
                     kind.name, host.name
@@ -96,11 +96,11 @@ fn module_stop(node: &Node) -> Command {
             async move {
                 let host = node.host(args.text("host"))?;
                 let kind = kind(&node, args.text("module"))?;
-                Modules::of(host)
+                Modules::of(&host)
                     .stop(kind.name)
                     .await
                     .map_err(CommandError::failed)?;
-                keep(&node, &args, host, kind, Keep::Stopped)?;
+                keep(&node, &args, &host, kind, Keep::Stopped)?;
                 Ok(Value::Text(format!(
                     "{} stopped on {}",
                     kind.name, host.name
@@ -146,7 +146,7 @@ fn module_reset(node: &Node) -> Command {
                     .map_err(CommandError::failed)?;
                 let configured = node.steering.module(&host.name, kind.name);
                 let runs = host.modules.list().iter().any(|row| row.name == kind.name);
-                let modules = Modules::of(host);
+                let modules = Modules::of(&host);
                 let done = match (configured.enabled, runs) {
                     (true, true) => modules
                         .reload(kind.name, configured.section)
@@ -184,7 +184,7 @@ fn restart_module(node: &Node) -> Command {
             async move {
                 let host = node.host(args.text("host"))?;
                 let kind = kind(&node, args.text("module"))?;
-                Modules::of(host)
+                Modules::of(&host)
                     .restart(kind.name)
                     .await
                     .map_err(CommandError::failed)?;
@@ -207,9 +207,9 @@ fn module_list(node: &Node) -> Command {
         move |_, args| {
             let node = node.clone();
             async move {
-                let hosts: Vec<&Host> = match args.maybe_text("host") {
+                let hosts: Vec<Host> = match args.maybe_text("host") {
                     Some(host) => vec![node.host(host)?],
-                    None => node.hosts.values().collect(),
+                    None => node.hosts.all().values().cloned().collect(),
                 };
                 let columns = [
                     "host",
@@ -223,7 +223,7 @@ fn module_list(node: &Node) -> Command {
                 let mut table = Value::table(columns);
                 for host in hosts {
                     for row in host.modules.list() {
-                        table = table.row(describe(&node, host, row));
+                        table = table.row(describe(&node, &host, row));
                     }
                 }
                 Ok(table)

@@ -1,6 +1,5 @@
 //! A handle to a running server.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 use std::path::Path;
@@ -16,6 +15,8 @@ use router::Router;
 use session::Sessions;
 use storage::Storage;
 use xmpp::BareJid;
+
+use crate::hosts::HostTable;
 
 /// What is kept of a hot change to a module, laid over the configuration file.
 pub enum Keep<'a> {
@@ -53,13 +54,26 @@ pub trait Steering: Send + Sync + 'static {
     /// The tables of the configuration file, for its reference page.
     fn described(&self) -> Vec<Described>;
 
-    /// Reads the configuration anew and applies it; what was changed, one line each.
+    /// Reads the configuration anew and applies it; what was changed, one line each. With `only_plan` nothing
+    /// is changed: the lines say what would be.
     ///
     /// # Errors
     ///
-    /// In words, one fault a line: nothing was changed when the configuration is wrong; a module that
-    /// cannot be made what it says stays as it is, and the next reload tries again.
-    fn reload(&self) -> BoxFuture<'static, Result<Vec<String>, String>>;
+    /// In words, one fault a line: everything is as before.
+    fn reload(&self, only_plan: bool) -> BoxFuture<'static, Result<Vec<String>, String>>;
+
+    /// Begins to serve a host, or serves it no more, and keeps that over a restart where `keep` says so; what
+    /// was changed, one line each.
+    ///
+    /// # Errors
+    ///
+    /// In words: everything is as before, except where the text says that it is done and not kept.
+    fn serve(
+        &self,
+        host: &str,
+        served: bool,
+        keep: bool,
+    ) -> BoxFuture<'static, Result<Vec<String>, String>>;
 
     /// Begins the orderly end of the program.
     fn stop(&self);
@@ -88,7 +102,7 @@ pub struct NodeParts {
     /// Clients.
     pub sessions: Sessions,
     /// Its hosts, by domain.
-    pub hosts: BTreeMap<String, Host>,
+    pub hosts: HostTable,
     /// All modules there are.
     pub catalog: Catalog,
     /// What only the binary can do.
@@ -107,11 +121,12 @@ impl Node {
     /// # Errors
     ///
     /// There is none; the text suggests the one probably meant.
-    pub fn host(&self, name: &str) -> Result<&Host, CommandError> {
+    pub fn host(&self, name: &str) -> Result<Host, CommandError> {
         if let Some(host) = self.hosts.get(name) {
             return Ok(host);
         }
-        let nearest = config::nearest(name, self.hosts.keys().map(String::as_str));
+        let all = self.hosts.all();
+        let nearest = config::nearest(name, all.keys().map(String::as_str));
         let hint = nearest
             .map(|host| format!("; did you mean `{host}`?"))
             .unwrap_or_default();

@@ -1,9 +1,14 @@
 //! Commands of the server as a whole: status, stop, tree, routes, hooks, configuration, backup.
 
-use admin::{Arg, Branch, Command, CommandError, Value};
+use std::time::Duration;
+
+use admin::{Arg, Args, Branch, Command, CommandError, Value};
 use otp::TreeNode;
 
 use crate::parts::{Node, folder, store};
+
+/// How long a change of the whole server may take: it may start a thousand hosts.
+const CHANGE_WITHIN: Duration = Duration::from_secs(600);
 
 pub(crate) fn commands(node: &Node) -> Vec<Command> {
     let made = |f: fn(&Node) -> Command| f(node);
@@ -16,6 +21,9 @@ pub(crate) fn commands(node: &Node) -> Vec<Command> {
         config_show,
         config_doc,
         reload_config,
+        host_list,
+        host_add,
+        host_remove,
         backup,
         restore,
     ]
@@ -39,7 +47,7 @@ fn status(node: &Node) -> Command {
                     ("uptime_seconds".into(), count(uptime.as_secs())),
                     (
                         "hosts".into(),
-                        Value::List(node.hosts.keys().map(|h| h.as_str().into()).collect()),
+                        Value::List(node.hosts.all().keys().map(|h| h.as_str().into()).collect()),
                     ),
                     ("sessions".into(), count(node.sessions.table.count() as u64)),
                     (
@@ -173,9 +181,9 @@ fn reload_config(node: &Node) -> Command {
     let node = node.clone();
     Command::new(
         "reload_config",
-        "Reads the configuration anew and applies what changed, as SIGHUP does.",
-        move |_, _| {
-            let reload = node.steering.reload();
+        "Reads the configuration anew and applies what changed, as SIGHUP does; all of it or nothing.",
+        move |_, args| {
+            let reload = node.steering.reload(args.flag("plan"));
             async move {
                 match reload.await {
                     Ok(changes) => Ok(Value::List(changes.into_iter().map(Value::from).collect())),
@@ -184,7 +192,70 @@ fn reload_config(node: &Node) -> Command {
             }
         },
     )
+    .flag("plan", "changes nothing and says what would be changed")
+    .within(CHANGE_WITHIN)
     .returns("what was changed, one line each")
+}
+
+fn host_list(node: &Node) -> Command {
+    let node = node.clone();
+    Command::new(
+        "host_list",
+        "Lists the hosts that the node serves.",
+        move |_, _| {
+            let names = node.hosts.all().keys().map(|h| h.as_str().into()).collect();
+            async { Ok(Value::List(names)) }
+        },
+    )
+    .returns("domains, one a line")
+}
+
+fn host_add(node: &Node) -> Command {
+    let node = node.clone();
+    let command = Command::new(
+        "host_add",
+        "Begins to serve a host on the running node, and keeps that over a restart.",
+        move |_, args| serve(&node, &args, true),
+    );
+    command
+        .arg(Arg::text("host", "domain of the host"))
+        .flag(
+            "transient",
+            "keeps nothing: a restart of the node forgets it",
+        )
+        .within(CHANGE_WITHIN)
+        .returns("what was changed, one line each")
+}
+
+fn host_remove(node: &Node) -> Command {
+    let node = node.clone();
+    let command = Command::new(
+        "host_remove",
+        "Serves a host no more: its sessions end; its accounts stay stored.",
+        move |_, args| serve(&node, &args, false),
+    );
+    command
+        .arg(Arg::text("host", "domain of the host"))
+        .flag(
+            "transient",
+            "keeps nothing: a restart of the node serves it again",
+        )
+        .within(CHANGE_WITHIN)
+        .returns("what was changed, one line each")
+}
+
+fn serve(
+    node: &Node,
+    args: &Args,
+    served: bool,
+) -> impl Future<Output = Result<Value, CommandError>> + use<> {
+    let done = node
+        .steering
+        .serve(args.text("host"), served, !args.flag("transient"));
+    async move {
+        let lines = done.await.map_err(CommandError::failed)?;
+        Ok(Value::List(lines.into_iter().map(Value::from).collect()))
+    }
 }
 
 fn backup(node: &Node) -> Command {
@@ -208,7 +279,7 @@ fn backup(node: &Node) -> Command {
         "folder",
         "where to; it is made when it is not there",
     ))
-    .within(std::time::Duration::from_secs(3600))
+    .within(Duration::from_secs(3600))
     .returns("the file that was written")
 }
 
@@ -238,7 +309,7 @@ fn restore(node: &Node) -> Command {
         },
     )
     .arg(Arg::text("folder", "where `backup` wrote to"))
-    .within(std::time::Duration::from_secs(3600))
+    .within(Duration::from_secs(3600))
     .returns("where the content from before was saved")
 }
 

@@ -490,7 +490,7 @@ impl Router {
         self.change(Call::Reserve(domain.into(), by.into())).await
     }
 
-    /// Forgets the mark of [`Router::reserve`].
+    /// Forgets the mark of [`Router::reserve`], and a lasting route that its owner has left behind.
     ///
     /// # Errors
     ///

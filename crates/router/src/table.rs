@@ -353,6 +353,13 @@ impl Owner {
         let mut reserved = BTreeMap::clone(&tables.reserved.load());
         reserved.remove(domain);
         tables.reserved.store(Arc::new(reserved));
+        // A lasting route that waits for a successor waits no more.
+        let routes = tables.routes.load();
+        if routes.get(domain).is_some_and(|e| e.awaits_successor()) {
+            let mut routes = HashMap::clone(&routes);
+            routes.remove(domain);
+            tables.routes.store(Arc::new(routes));
+        }
     }
 
     fn purge(&mut self, process: ProcessId) {

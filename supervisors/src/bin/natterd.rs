@@ -54,21 +54,37 @@ fn main() -> ExitCode {
         Err(error) => return complain(MISCONFIGURED, &error.to_string()),
     };
     if words.check {
-        return say("configuration is good\n");
+        return match supervisors::check(&loaded, &Clock::real()) {
+            Ok(notes) => say(&format!("{notes}configuration is good\n")),
+            Err(error) => complain(code_of(&error), &error.to_string()),
+        };
     }
     let filter = std::env::var("NATTER_LOG").unwrap_or_else(|_| loaded.settings.log.clone());
     let filter = match EnvFilter::try_new(&filter) {
         Ok(filter) => filter,
         Err(error) => return complain(MISCONFIGURED, &format!("log: `{filter}`: {error}")),
     };
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
-        .init();
+        .with_filter_reloading();
+    let handle = log.reload_handle();
+    log.init();
     let code = runtime.block_on(async {
         match Server::start_loaded(place, loaded, Clock::real()).await {
-            Ok(server) => run(&server).await,
+            Ok(server) => {
+                server.on_log(move |directives| {
+                    // The environment wins, as at start. Directives were found good before they come here.
+                    if std::env::var_os("NATTER_LOG").is_none()
+                        && let Ok(filter) = EnvFilter::try_new(directives)
+                        && let Err(error) = handle.reload(filter)
+                    {
+                        tracing::error!(target: "natter::node", %error, "log directives not changed");
+                    }
+                });
+                run(&server).await
+            }
             Err(error) => complain(code_of(&error), &error.to_string()),
         }
     });

@@ -2,6 +2,7 @@
 
 use supervisors::{CATALOG, STANDARD};
 
+use crate::authority::Authority;
 use crate::house::{House, folder, place};
 
 /// The faults of a configuration; none when it is good.
@@ -110,4 +111,40 @@ async fn a_server_that_cannot_start_says_why_and_leaves_nothing_behind() {
         .expect("its directory and port are free")
         .stop()
         .await;
+}
+
+#[test]
+fn a_check_tells_what_covers_each_host() {
+    let authority = Authority::new();
+    let folder = folder("[tls]\ncertificates = [\"a.crt\"]\n");
+    let put = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).expect("ours");
+    };
+    let issued = authority.issues("a.example");
+    put("a.crt", &issued.chain);
+    put("a.key", &issued.key);
+    let checked = || {
+        let loaded = place(&folder).load(CATALOG, STANDARD).expect("it is good");
+        supervisors::check(&loaded, &otp::Clock::real()).map_err(|error| error.to_string())
+    };
+    let notes = checked().expect("it can be read");
+    assert!(
+        notes.contains("b.example: no certificate covers this domain"),
+        "{notes}"
+    );
+    // The certificates of these tests last until the year 4096.
+    assert!(notes.contains("a.crt expires in "), "{notes}");
+    put("a.key", &authority.issues("a.example").key);
+    let why = checked().expect_err("another key");
+    assert!(
+        why.contains("a.crt: certificate and key do not go together"),
+        "{why}"
+    );
+    put("a.key", "no key");
+    let why = checked().expect_err("no key");
+    assert!(why.contains("a.key: private key"), "{why}");
+    assert!(
+        !folder.path().join("data").exists(),
+        "a check writes nothing"
+    );
 }

@@ -37,7 +37,10 @@ pub fn folder(more: &str) -> tempfile::TempDir {
 }
 
 pub fn write(folder: &tempfile::TempDir, more: &str) {
-    let text = format!("{USUAL}{more}");
+    write_whole(folder, &format!("{USUAL}{more}"));
+}
+
+pub fn write_whole(folder: &tempfile::TempDir, text: &str) {
     std::fs::write(folder.path().join("natter.toml"), text).expect("the folder is ours");
 }
 
@@ -65,6 +68,11 @@ impl House {
     /// Writes the file anew.
     pub fn writes(&self, more: &str) {
         write(&self.folder, more);
+    }
+
+    /// Writes the file anew, without the usual beginning.
+    pub fn writes_whole(&self, text: &str) {
+        write_whole(&self.folder, text);
     }
 
     /// Gives a command as an administrator; its result as JSON, or the error's text.

@@ -1,6 +1,9 @@
 //! A whole server in this process: its commands, its configuration, its reloads.
 
+mod authority;
 mod commands;
 mod configuration;
 mod house;
+mod live;
+mod peer;
 mod reload;

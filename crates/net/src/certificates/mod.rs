@@ -147,6 +147,13 @@ pub struct Covered {
     pub expires_soon: bool,
 }
 
+/// Certificates that were read and found good, and are not served yet.
+pub struct PreparedCertificates {
+    sources: Sources,
+    set: Set,
+    authorities: Option<Verifier>,
+}
+
 /// The certificates of one server. Clones are the same.
 #[derive(Clone)]
 pub struct Certificates(Arc<Inner>);
@@ -206,11 +213,30 @@ impl Certificates {
     ///
     /// Everything wrong with any source; the certificates and sources so far stay.
     pub fn replace(&self, sources: Sources) -> Result<(), CertificateErrors> {
-        let (set, authorities) = gather(&sources, self.0.clock.wall())?;
-        self.0.resolver.0.store(Arc::new(set));
-        self.0.authorities.replace(authorities);
-        *self.0.sources.lock() = sources;
+        let prepared = self.prepare(sources)?;
+        self.install(prepared);
         Ok(())
+    }
+
+    /// Loads other sources without serving them yet, for those who have more to look at first.
+    ///
+    /// # Errors
+    ///
+    /// Everything wrong with any source.
+    pub fn prepare(&self, sources: Sources) -> Result<PreparedCertificates, CertificateErrors> {
+        let (set, authorities) = gather(&sources, self.0.clock.wall())?;
+        Ok(PreparedCertificates {
+            sources,
+            set,
+            authorities,
+        })
+    }
+
+    /// Serves what was prepared in place of the certificates and sources so far.
+    pub fn install(&self, prepared: PreparedCertificates) {
+        self.0.resolver.0.store(Arc::new(prepared.set));
+        self.0.authorities.replace(prepared.authorities);
+        *self.0.sources.lock() = prepared.sources;
     }
 
     /// Says which domains are covered, by what, and for how long.
