@@ -274,6 +274,18 @@ impl Client {
         Client::over(wire, jid, features)
     }
 
+    /// A client that stands at the door: its stream is open, as `login` would open it, and nobody logged in.
+    ///
+    /// # Errors
+    ///
+    /// As [`enter`].
+    pub async fn at_the_door(server: &dyn Server, login: &Login) -> Result<Client, Broken> {
+        let (wire, features) = enter(server, login.door, &login.host).await?;
+        let resource = login.resource.as_deref().unwrap_or("door");
+        let jid = format!("{}@{}/{resource}", login.user, login.host);
+        Client::over(wire, jid, features)
+    }
+
     /// A client over a `wire` on which `jid` is bound.
     ///
     /// # Errors

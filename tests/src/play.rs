@@ -74,6 +74,8 @@ pub async fn perform(script: &Script, troupe: &dyn Troupe) -> Result<End, String
 struct Player {
     role: Role,
     client: Option<Client>,
+    /// Nobody logged in to its stream: it cannot be asked whether it heard everything.
+    stranger: bool,
     ignores: Vec<Element>,
 }
 
@@ -106,7 +108,7 @@ impl Stage<'_> {
             let known = self.players.values().any(|player| {
                 player.role.login.user == login.user && player.role.login.host == login.host
             });
-            if !known {
+            if !known && !role.manner.stranger {
                 self.server.register(&bare, &login.password).await?;
             }
             if let Some(resource) = &login.resource {
@@ -117,6 +119,7 @@ impl Stage<'_> {
             let player = Player {
                 role: role.clone(),
                 client: None,
+                stranger: false,
                 ignores: Vec::new(),
             };
             self.players.insert(role.name.clone(), player);
@@ -149,7 +152,11 @@ impl Stage<'_> {
     async fn log_in(&mut self, name: &str, manner: Manner) -> Result<(), Stop> {
         let player = self.player(name)?;
         let login = player.role.login.clone();
-        let mut client = Client::connect(self.server, &login).await?;
+        let mut client = if manner.stranger {
+            Client::at_the_door(self.server, &login).await?
+        } else {
+            Client::connect(self.server, &login).await?
+        };
         if manner.hears_itself {
             client.hear_own_presence();
         }
@@ -166,7 +173,9 @@ impl Stage<'_> {
             .insert(name.to_owned(), client.jid().to_owned());
         self.bindings
             .insert(format!("{name}.bare"), client.bare().to_owned());
-        self.player(name)?.client = Some(client);
+        let player = self.player(name)?;
+        player.client = Some(client);
+        player.stranger = manner.stranger;
         Ok(())
     }
 
@@ -411,10 +420,12 @@ impl Stage<'_> {
         for _ in 0..3 {
             for player in self.players.values_mut() {
                 match player.client.as_mut() {
-                    Some(client) if !client.is_over() => match client.round_trip().await {
-                        Err(_) if client.is_over() => {}
-                        other => other?,
-                    },
+                    Some(client) if !client.is_over() && !player.stranger => {
+                        match client.round_trip().await {
+                            Err(_) if client.is_over() => {}
+                            other => other?,
+                        }
+                    }
                     _ => {}
                 }
             }

@@ -56,6 +56,8 @@ pub struct Manner {
     pub priority: Option<i8>,
     /// Hears its own presence too.
     pub hears_itself: bool,
+    /// Stands at the door: a stream that nobody logged in to, and no account.
+    pub stranger: bool,
 }
 
 /// How things stand before the play.
@@ -290,6 +292,7 @@ fn role_of(jid: &str) -> Result<Role, String> {
             interested: true,
             priority: Some(0),
             hears_itself: false,
+            stranger: false,
         },
     })
 }
@@ -300,12 +303,17 @@ fn manner(text: &str, login: &mut Login) -> Result<Manner, String> {
         interested: true,
         priority: Some(0),
         hears_itself: false,
+        stranger: false,
     };
     for part in text.split(',') {
         let words: Vec<&str> = part.split_whitespace().collect();
         match words.as_slice() {
             ["available"] => {}
             ["absent"] => manner.present = false,
+            ["stranger"] => {
+                (manner.interested, manner.priority) = (false, None);
+                manner.stranger = true;
+            }
             ["connected"] => (manner.interested, manner.priority) = (false, None),
             ["interested"] => manner.priority = None,
             ["uninterested"] => manner.interested = false,

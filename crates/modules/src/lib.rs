@@ -5,6 +5,7 @@ mod adhoc;
 mod disco;
 pub mod hooks;
 mod privacy;
+mod registration;
 
 mod mod_adhoc;
 mod mod_announce;
@@ -14,6 +15,7 @@ mod mod_configure;
 mod mod_contact;
 mod mod_disco;
 mod mod_echo;
+mod mod_invites;
 mod mod_last;
 mod mod_offline;
 mod mod_ping;
@@ -43,6 +45,7 @@ pub static ALL: &[ModuleKind] = &[
     kind::<mod_contact::ModContact>(),
     kind::<mod_disco::ModDisco>(),
     kind::<mod_echo::ModEcho>(),
+    kind::<mod_invites::ModInvites>(),
     kind::<mod_last::ModLast>(),
     kind::<mod_offline::ModOffline>(),
     kind::<mod_ping::ModPing>(),
@@ -68,6 +71,7 @@ pub static STANDARD: &[&str] = &[
     "mod_configure",
     "mod_contact",
     "mod_disco",
+    "mod_invites",
     "mod_last",
     "mod_offline",
     "mod_ping",

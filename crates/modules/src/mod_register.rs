@@ -11,13 +11,16 @@ use std::time::Duration;
 
 use auth::Password;
 use gen_mod::prelude::*;
-use minidom::Element;
 use otp::Instant;
 use session::Sessions;
 use session::hooks::{PreAuthFeatures, UnauthenticatedPacket};
-use xmpp::{BareJid, Fragment, IqType, Kind, escape_text, parse_bare};
+use xmpp::{BareJid, Fragment, IqType, Kind, escape_text};
 
 use crate::access::is_own;
+use crate::registration::{self, Fields, account, form};
+
+/// What the form says.
+const WORDS: &str = "Choose a name and a password to register with this server.";
 
 options! {
     /// Who may register, and with what.
@@ -124,7 +127,7 @@ async fn register(
         return Flow::Next(asked);
     }
     let answer = match request.iq_type() {
-        IqType::Get => Ok(form()),
+        IqType::Get => Ok(form(WORDS, None)),
         IqType::Set => create(&host, &asked, &desk).await,
         IqType::Result | IqType::Error => return Flow::Next(asked),
     };
@@ -135,14 +138,6 @@ async fn register(
     let from = xmpp::parse_jid(&host.name).expect("a host's name is a domain");
     asked.answer = answer.map(|answer| answer.edit().from(from).to(None).finish());
     Flow::Stop(asked)
-}
-
-fn form() -> Fragment {
-    let words = "Choose a name and a password to register with this server.";
-    Fragment::from(format!(
-        "<query xmlns='{}'><instructions>{words}</instructions><username/><password/></query>",
-        ns::REGISTER
-    ))
 }
 
 /// Makes an account.
@@ -209,15 +204,6 @@ impl Desk {
     }
 }
 
-/// The account of that name on this host.
-fn account(name: &str, host: &str) -> Result<BareJid, StanzaError> {
-    let refused = || Condition::NotAcceptable.text("the name cannot be used");
-    if name.is_empty() || name.contains(['@', '/']) {
-        return Err(refused());
-    }
-    parse_bare(&format!("{name}@{host}")).map_err(|_| refused())
-}
-
 // After login.
 
 /// Tells an account that it is registered (§3.1.1).
@@ -254,7 +240,7 @@ async fn change(host: Host, iq: Iq, desk: Desk) -> Result<(), StanzaError> {
     let (Some(name), Some(password)) = (fields.username, fields.password) else {
         return Err(Condition::BadRequest.text("a name and a password are needed"));
     };
-    if self::account(&name, &host.name)? != account {
+    if registration::account(&name, &host.name)? != account {
         return Err(Condition::NotAllowed.text("only the own password can be changed"));
     }
     desk.check(&password)?;
@@ -286,44 +272,6 @@ fn own_account(host: &Host, iq: &Iq) -> Result<BareJid, StanzaError> {
         Ok(asker)
     } else {
         Err(Condition::ServiceUnavailable.into())
-    }
-}
-
-/// What a registration query says. Has no `Debug`: it holds a password.
-#[derive(Default)]
-struct Fields {
-    username: Option<String>,
-    password: Option<String>,
-    remove: bool,
-    /// How many elements there are besides `remove`.
-    others: usize,
-}
-
-impl Fields {
-    fn read(request: &Stanza) -> Result<Fields, StanzaError> {
-        let query = request
-            .dom()
-            .children()
-            .next()
-            .filter(|query| query.is("query", ns::REGISTER));
-        let Some(query) = query else {
-            return Err(Condition::BadRequest.into());
-        };
-        let mut fields = Fields::default();
-        let text = |child: &Element| Some(child.text()).filter(|text| !text.is_empty());
-        for child in query.children() {
-            match child.name() {
-                "remove" => {
-                    fields.remove = true;
-                    continue;
-                }
-                "username" => fields.username = text(child),
-                "password" => fields.password = text(child),
-                _ => {}
-            }
-            fields.others += 1;
-        }
-        Ok(fields)
     }
 }
 
@@ -360,45 +308,5 @@ mod tests {
             Some("2001:db8:1:2::")
         );
         assert_eq!(super::counted(None), None);
-    }
-
-    #[test]
-    fn names_that_are_no_names_are_refused() {
-        for name in ["", "a@b", "a/b", "a b", "\"", &"x".repeat(1024)] {
-            assert_eq!(
-                account(name, "x").map_err(|error| error.condition),
-                Err(Condition::NotAcceptable),
-                "{name}"
-            );
-        }
-        assert_eq!(
-            account("Alice", "x").expect("a name").to_string(),
-            "alice@x"
-        );
-    }
-
-    #[test]
-    fn fields_are_read_and_empty_ones_are_missing() {
-        let read = |content: &str| {
-            let text = format!(
-                "<iq type='set' id='1'><query xmlns='jabber:iq:register'>{content}</query></iq>"
-            );
-            Fields::read(&Stanza::parse(&text).expect("an IQ"))
-                .map_err(|error| error.condition)
-                .expect("a query")
-        };
-        let both = read("<username>a</username><password>p</password>");
-        assert_eq!(
-            (
-                both.username.as_deref(),
-                both.password.as_deref(),
-                both.others
-            ),
-            (Some("a"), Some("p"), 2)
-        );
-        assert_eq!(read("<username/>").username, None);
-        let remove = read("<remove/>");
-        assert!(remove.remove && remove.others == 0);
-        assert_eq!(read("<remove/><username>a</username>").others, 1);
     }
 }

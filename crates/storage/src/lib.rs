@@ -11,6 +11,7 @@ mod caps;
 mod error;
 mod groups;
 mod hosts;
+mod invites;
 mod offline;
 mod personal;
 mod privacy;
@@ -32,6 +33,7 @@ pub use caps::CapsStore;
 pub use error::StorageError;
 pub use groups::{GroupStore, SharedContact, SharedGroup};
 pub use hosts::{HostList, HostStore, Motd};
+pub use invites::{Invite, InviteKind, InviteStore};
 pub use offline::{OfflineEntry, OfflineId, OfflineLimits, OfflineMessage, OfflineStore, Stored};
 pub use personal::{LastSeen, LastStore, PrivateData, PrivateStore, VcardStore};
 pub use privacy::{
@@ -89,6 +91,8 @@ pub struct Storage {
     pub offline: Arc<dyn OfflineStore>,
     /// What hosts keep for themselves.
     pub hosts: Arc<dyn HostStore>,
+    /// Invitations.
+    pub invites: Arc<dyn InviteStore>,
     /// Privacy lists.
     pub privacy: Arc<dyn PrivacyStore>,
     /// Private data of accounts.

@@ -112,6 +112,10 @@ namespaces! {
     SID = "urn:xmpp:sid:0";
     /// Chat markers (XEP-0333).
     CHAT_MARKERS = "urn:xmpp:chat-markers:0";
+    /// Tokens that stand for an approval (XEP-0379).
+    PARS = "urn:xmpp:pars:0";
+    /// Registration by token as a stream feature (XEP-0445).
+    IBR_TOKEN = "urn:xmpp:ibr-token:0";
     /// Channel binding capability (XEP-0440).
     SASL_CB = "urn:xmpp:sasl-cb:0";
     /// Stream limits (XEP-0478).

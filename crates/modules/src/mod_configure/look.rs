@@ -74,18 +74,30 @@ impl Ask<'_> {
         }))
     }
 
-    /// When each account logged in last, of those that are here now.
+    /// When each account was here last: of those that are here, when they came.
     async fn last_logins(&self, form: Form, accounts: &[BareJid]) -> Result<Step, StanzaError> {
         let table = &self.host().service::<Sessions>().table;
-        let since = |account: &BareJid| {
+        let mut field = Field::new(FieldKind::TextMulti, "lastlogin", "Last login");
+        for account in accounts {
             let sessions = table.sessions(account);
-            let last = sessions.iter().map(|entry| entry.since).max();
-            last.map_or_else(|| "not online".to_owned(), format_date_time)
-        };
-        let field = Field::new(FieldKind::TextMulti, "lastlogin", "Last login");
-        Ok(Step::shown(
-            form.field(field.with(accounts.iter().map(since))),
-        ))
+            let last = match sessions.iter().map(|entry| entry.since).max() {
+                Some(since) => Some(since),
+                None => self
+                    .host()
+                    .storage
+                    .last
+                    .seen(account)
+                    .await?
+                    .map(|seen| seen.at),
+            };
+            let last = last.map_or_else(|| "never".to_owned(), format_date_time);
+            field = match accounts.len() {
+                1 => field.with([last]),
+                // Of several it must be told whose each is.
+                _ => field.with([format!("{account} {last}")]),
+            };
+        }
+        Ok(Step::shown(form.field(field)))
     }
 
     async fn statistics(&self, form: Form, account: &BareJid) -> Result<Step, StanzaError> {

@@ -28,6 +28,7 @@ const OWNED: &[&str] = &[
     "welcomed",
     "shared_member",
     "motd_seen",
+    "invite",
 ];
 
 /// The store of accounts.

@@ -11,6 +11,7 @@ mod failure;
 mod fault;
 mod groups;
 mod hosts;
+mod invites;
 mod offline;
 mod personal;
 mod privacy;
@@ -88,6 +89,7 @@ pub(crate) fn open(
         roster: Arc::new(roster::SqliteRoster(client.clone())),
         offline: Arc::new(offline::SqliteOffline(client.clone())),
         hosts: Arc::new(hosts::SqliteHosts(client.clone())),
+        invites: Arc::new(invites::SqliteInvites(client.clone())),
         privacy: Arc::new(privacy::SqlitePrivacy(client.clone())),
         private: Arc::new(personal::SqlitePrivate(client.clone())),
         vcard: Arc::new(personal::SqliteVcard(client.clone())),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::failure::of_sqlite;
-use super::{FILE_NAME, backup, groups, hosts, privacy};
+use super::{FILE_NAME, backup, groups, hosts, invites, privacy};
 use crate::StorageError;
 
 /// How long a connection waits for another's write lock before it is told of it.
@@ -214,6 +214,14 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration {
         name: "removed accounts are shown no message of the day",
         sql: owned_by_the_living!("motd_seen"),
+    },
+    Migration {
+        name: "invitations",
+        sql: invites::SCHEMA,
+    },
+    Migration {
+        name: "removed accounts invite nobody",
+        sql: owned_by_the_living!("invite"),
     },
 ];
 
