@@ -130,7 +130,7 @@ options! {
         /// Connections at once that have not logged in; further ones wait until one has, or has gone.
         pub connections_before_login: usize [1..] = 4096 => Restart,
         /// Of these, the most from one address (in IPv6 from one /64 network); further ones are closed. Addresses of this machine have no such limit.
-        pub connections_before_login_per_address: usize [1..] = 128 => Restart,
+        pub connections_before_login_per_address: usize [1..] = 256 => Restart,
         /// TLS handshakes at once; further ones wait for their turn.
         pub tls_handshakes: usize [1..] = 256 => Restart,
         /// Passwords hashed at once; half of the processors unless said.

@@ -32,6 +32,7 @@ fn scram_success() -> impl Fn(&Step) -> bool {
     |step| matches!(step, Step::Success { account, data: Some(_) } if *account == alice())
 }
 
+//
 #[tokio::test(flavor = "multi_thread")]
 async fn mechanisms_are_offered_best_first_and_plain_only_where_allowed() {
     let stage = stage().await;
@@ -97,6 +98,7 @@ async fn the_right_password_logs_in_by_every_mechanism() {
     );
 }
 
+//
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_and_an_unknown_account_look_alike() {
     let stage = stage().await;
@@ -137,6 +139,7 @@ async fn a_wrong_password_and_an_unknown_account_look_alike() {
     assert_eq!(plain(&stage, "\0alice@a.example\0pencil").await, wrong);
 }
 
+//
 #[tokio::test(flavor = "multi_thread")]
 async fn made_up_salts_are_the_same_for_all_writings_of_a_name_and_after_a_restart() {
     let stage = stage().await;
@@ -164,6 +167,7 @@ async fn made_up_salts_are_the_same_for_all_writings_of_a_name_and_after_a_resta
     assert_eq!(salt(&restarted, "nobody").await, nobody);
 }
 
+//
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_can_act_as_another() {
     let stage = stage().await;
@@ -313,6 +317,7 @@ async fn channel_binding_flags_are_judged() {
     assert_eq!(unknown.run(&stage).await, Step::Failure(failure));
 }
 
+//
 #[tokio::test(flavor = "multi_thread")]
 async fn mechanisms_with_binding_come_first_where_there_is_one() {
     let stage = stage().await;
@@ -451,6 +456,7 @@ async fn external_is_offered_only_to_a_certificate_with_an_account_of_the_host()
     assert_eq!(condition(&step), Some(SaslCondition::TemporaryAuthFailure));
 }
 
+//
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_final_message_fails() {
     let stage = stage().await;
@@ -517,6 +523,7 @@ async fn a_changed_final_message_fails() {
     );
 }
 
+//
 #[tokio::test(flavor = "multi_thread")]
 async fn passwords_typed_differently_are_equal_both_ways() {
     let stage = stage().await;
@@ -571,6 +578,7 @@ async fn passwords_typed_differently_are_equal_both_ways() {
     );
 }
 
+//
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disabled_account_is_told_so_only_with_its_password() {
     let stage = stage().await;
@@ -596,6 +604,7 @@ async fn a_disabled_account_is_told_so_only_with_its_password() {
     );
 }
 
+//
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_does_not_answer_is_neither_yes_nor_no() {
     let stage = stage().await;
@@ -725,6 +734,7 @@ async fn exchanges_begun_before_the_budget_was_spent_do_not_escape_it() {
     assert_eq!(judged, 11);
 }
 
+//
 #[tokio::test(flavor = "multi_thread")]
 async fn only_wrong_credentials_are_counted() {
     let stage = stage().await;
