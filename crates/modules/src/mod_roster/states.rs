@@ -348,4 +348,51 @@ mod tests {
         }
         assert_eq!(State::of(None), N);
     }
+
+    /// One account's view of the other.
+    #[derive(Clone, Copy, Debug)]
+    struct Side {
+        state: State,
+        approved: bool,
+    }
+
+    /// One side's client says something; the other's server hears what passes, and answers where it must.
+    fn say(from: &mut Side, to: &mut Side, ask: Ask) {
+        let cell = from.state.outbound(ask);
+        from.state = cell.next;
+        match cell.also {
+            Also::Approve => from.approved = true,
+            Also::Disapprove => from.approved = false,
+            Also::Nothing | Also::Confirm => {}
+        }
+        if !cell.passes {
+            return;
+        }
+        let heard = to.state.inbound(ask, to.approved);
+        to.state = heard.next;
+        if heard.also == Also::Confirm {
+            from.state = from.state.inbound(Ask::Subscribed, from.approved).next;
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever two people say in whatever order, both rosters tell the same story: who sees whom, and
+        /// who waits for whose answer.
+        #[test]
+        fn two_rosters_tell_one_story(said in proptest::collection::vec((0..2usize, 0..4usize), 0..40)) {
+            let mut sides = [Side { state: State::None, approved: false }; 2];
+            for (who, what) in said {
+                let [mut mine, mut theirs] = [sides[who], sides[1 - who]];
+                say(&mut mine, &mut theirs, Ask::ALL[what]);
+                sides[who] = mine;
+                sides[1 - who] = theirs;
+                for (one, other) in [(sides[0], sides[1]), (sides[1], sides[0])] {
+                    let (one, other) = (facts(one.state), facts(other.state));
+                    proptest::prop_assert_eq!(one.to, other.from);
+                    proptest::prop_assert_eq!(one.out, other.asked);
+                    proptest::prop_assert!(!(one.to && one.out), "it has what it asks for");
+                }
+            }
+        }
+    }
 }
