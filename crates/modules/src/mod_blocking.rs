@@ -27,11 +27,7 @@ pub struct ModBlocking;
 
 impl Module for ModBlocking {
     const NAME: &'static str = "mod_blocking";
-    const SOURCES: &'static [Source] = &[xep(
-        191,
-        "1.3",
-        Partial("directed presence is not withdrawn when its recipient is blocked"),
-    )];
+    const SOURCES: &'static [Source] = &[xep(191, "1.3", Complete)];
     const DEPENDS: &'static [gen_mod::Depends] = &[needs("mod_privacy")];
     type Opts = BlockingOpts;
 

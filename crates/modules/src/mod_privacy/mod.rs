@@ -34,11 +34,7 @@ pub struct ModPrivacy;
 
 impl Module for ModPrivacy {
     const NAME: &'static str = "mod_privacy";
-    const SOURCES: &'static [Source] = &[xep(
-        16,
-        "1.7",
-        Partial("directed presence is not withdrawn when its recipient is blocked"),
-    )];
+    const SOURCES: &'static [Source] = &[xep(16, "1.7", Complete)];
     type Opts = PrivacyOpts;
 
     async fn start(
@@ -90,7 +86,12 @@ async fn refuse_sender(host: Host, sent: UserSendPacket) -> Flow<UserSendPacket>
         .check_stanza(&host, &account, Some(&sent.user), direction, stanza)
         .await
     {
-        Verdict::Pass => return Flow::Next(sent),
+        Verdict::Pass => {
+            if stanza.kind() == Kind::Presence {
+                engine.note_directed(&host, &sent.user, stanza);
+            }
+            return Flow::Next(sent);
+        }
         Verdict::Refuse => {
             let blocked = Fragment::element("blocked", ns::BLOCKING_ERRORS, &[], "");
             StanzaError::from(Condition::NotAcceptable)

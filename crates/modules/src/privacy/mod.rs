@@ -21,7 +21,7 @@ use router::Folded;
 use session::hooks::{Direction, RosterGetJidInfo, Subscribed};
 use session::{Entry, Sessions};
 use storage::{PrivacyItem, PrivacyLists, StorageError, Subscription};
-use xmpp::{BareJid, FullJid, Jid, Stanza};
+use xmpp::{BareJid, FullJid, Jid, PresenceType, Stanza};
 
 pub(crate) use change::{InUse, Told, block_items};
 use rules::{Known, Says, Sort, decide};
@@ -179,6 +179,20 @@ impl Privacy {
     pub(crate) fn active(&self, host: &Host, session: &FullJid) -> Option<String> {
         let table = &host.service::<Sessions>().table;
         self.0.sessions.active(table, session)
+    }
+
+    /// Notes whom a session tells its presence, so that it can be taken back when a rule forbids it.
+    pub(crate) fn note_directed(&self, host: &Host, session: &FullJid, presence: &Stanza) {
+        let directed = presence.to().filter(|to| to.to_bare() != session.to_bare());
+        match (presence.presence_type(), directed) {
+            (PresenceType::Available, Some(to)) => {
+                if let Some(entry) = host.service::<Sessions>().table.session(session) {
+                    self.0.sessions.told(&entry, to.clone());
+                }
+            }
+            (PresenceType::Unavailable, to) => self.0.sessions.took_back(session, to),
+            _ => {}
+        }
     }
 
     /// Hands a session a stanza of the engine's own, whatever its rules say of the sender.

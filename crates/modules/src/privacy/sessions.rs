@@ -1,14 +1,17 @@
 //! What the engine knows of single sessions, as long as they live.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
 use session::{Entry, SessionTable};
-use xmpp::{FullJid, Stanza};
+use xmpp::{FullJid, Jid, Stanza};
 
 /// How many stanzas may be on their way to a session that its rules would refuse.
 const MAX_ADMITTED: usize = 256;
+
+/// How many addresses are remembered that a session told its presence.
+const MAX_DIRECTED: usize = 1000;
 
 /// The sessions that use privacy lists or blocking, by address.
 #[derive(Default)]
@@ -21,6 +24,8 @@ struct State {
     active: Option<String>,
     hears_blocks: bool,
     uses_lists: bool,
+    /// Whom it told its presence, besides those who are subscribed (RFC 6121 §4.6).
+    directed: HashSet<Jid>,
     /// Stanzas that the engine itself sends it in the name of somebody whom its rules refuse.
     admitted: VecDeque<Stanza>,
 }
@@ -76,6 +81,33 @@ impl SessionStates {
             .is_some_and(|state| state.number == session.number && state.uses_lists)
     }
 
+    /// Notes that a session told one address that it is there. Beyond [`MAX_DIRECTED`] nothing is noted.
+    pub(super) fn told(&self, session: &Arc<Entry>, to: Jid) {
+        self.change(session, |state| {
+            if state.directed.len() < MAX_DIRECTED {
+                state.directed.insert(to);
+            }
+        });
+    }
+
+    /// Notes that a session told one address, or none in particular and so all, that it is gone.
+    pub(super) fn took_back(&self, session: &FullJid, to: Option<&Jid>) {
+        if !self.0.read().contains_key(session) {
+            return;
+        }
+        if let Some(state) = self.0.write().get_mut(session) {
+            state.directed.retain(|jid| to.is_some_and(|to| to != jid));
+        }
+    }
+
+    /// Whom a session told its presence.
+    pub(super) fn directed(&self, session: &Entry) -> Vec<Jid> {
+        let states = self.0.read();
+        let state = states.get(&session.jid);
+        let state = state.filter(|state| state.number == session.number);
+        state.map_or_else(Vec::new, |state| state.directed.iter().cloned().collect())
+    }
+
     /// Lets one stanza of the engine's own reach a session, whatever its rules say. More than
     /// [`MAX_ADMITTED`] on their way are not let in.
     pub(super) fn admit(&self, session: &Arc<Entry>, stanza: &Stanza) {
@@ -112,6 +144,7 @@ impl SessionStates {
             active: None,
             hears_blocks: false,
             uses_lists: false,
+            directed: HashSet::new(),
             admitted: VecDeque::new(),
         };
         if !states.contains_key(&session.jid) && states.len().is_power_of_two() {

@@ -122,6 +122,7 @@ impl Privacy {
             return;
         }
         let account = session.jid.to_bare();
+        self.take_back(host, session, scene, [before, after]).await;
         for contact in &scene.0 {
             let bare = Jid::from(contact.jid.clone());
             if is_exempt(&account, &bare) {
@@ -152,6 +153,35 @@ impl Privacy {
                     Some(Turn::Opens) => ask(host, session, bare).await,
                     None => {}
                 }
+            }
+        }
+    }
+
+    /// Tells those to whom a session had shown itself, though they are not subscribed, that it is gone, where the
+    /// rules let it no more.
+    async fn take_back(
+        &self,
+        host: &Host,
+        session: &Arc<Entry>,
+        scene: &Scene,
+        [before, after]: [&[PrivacyItem]; 2],
+    ) {
+        let stranger = Known::default();
+        for to in self.0.sessions.directed(session) {
+            let contact = scene.0.iter().find(|contact| contact.jid == to.to_bare());
+            if contact.is_some_and(|contact| contact.subscribed.from) {
+                // Told with the other subscribers.
+                continue;
+            }
+            let known = contact.map_or(&stranger, |contact| &contact.known);
+            let passes = |items| decide(items, Sort::PresenceOut, &to, Some(known)) == Says::Pass;
+            if passes(before) && !passes(after) {
+                self.0.sessions.took_back(&session.jid, Some(&to));
+                let farewell = Stanza::presence(PresenceType::Unavailable)
+                    .from(Jid::from(session.jid.clone()))
+                    .to(to)
+                    .finish();
+                host.router.route(host.router.packet(farewell)).await;
             }
         }
     }
