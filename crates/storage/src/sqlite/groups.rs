@@ -18,6 +18,7 @@ pub(super) const SCHEMA: &str = "
         everybody INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (host, name)
     ) STRICT, WITHOUT ROWID;
+    CREATE INDEX shared_group_everybody ON shared_group (host) WHERE everybody = 1;
     CREATE TABLE shared_display (                      -- members of `name` see those of `displayed`
         host TEXT NOT NULL,
         name TEXT NOT NULL,
@@ -37,7 +38,7 @@ pub(super) const SCHEMA: &str = "
 /// The groups that an account is in, as `mine`.
 const MINE: &str = "WITH mine AS (
         SELECT name FROM shared_member WHERE host = ?1 AND local = ?2
-        UNION SELECT g.name FROM shared_group g JOIN account a ON a.host = g.host AND a.local = ?2
+        UNION SELECT g.name FROM shared_group g INDEXED BY shared_group_everybody CROSS JOIN account a ON a.host = g.host AND a.local = ?2
             WHERE g.host = ?1 AND g.everybody = 1 AND a.removed IS NULL
     )";
 
@@ -240,6 +241,7 @@ fn all(connection: &Connection, host: &str) -> Result<Vec<SharedGroup>, Failure>
 }
 
 /// Names and labels of the members of the groups that `groups` selects; of the one account alone where `one` is.
+/// The joins are crossed so that the few groups are looked at before the many members.
 fn members_of(groups: &str, one: bool) -> String {
     let (member, account) = if one {
         ("AND m.local = ?3", "AND a.local = ?3")
@@ -249,11 +251,11 @@ fn members_of(groups: &str, one: bool) -> String {
     format!(
         "{MINE}
          SELECT m.local, g.label FROM shared_group g
-             JOIN shared_member m ON m.host = g.host AND m.name = g.name {member}
+             CROSS JOIN shared_member m ON m.host = g.host AND m.name = g.name {member}
              WHERE g.host = ?1 AND g.name IN ({groups})
          UNION
          SELECT a.local, g.label FROM shared_group g
-             JOIN account a ON a.host = g.host AND a.removed IS NULL {account}
+             CROSS JOIN account a ON a.host = g.host AND a.removed IS NULL {account}
              WHERE g.host = ?1 AND g.everybody = 1 AND g.name IN ({groups})
          ORDER BY 1, 2"
     )
@@ -298,4 +300,128 @@ fn contacts(
         })
     };
     found.into_iter().map(contact).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::sqlite::schema;
+
+    const HOST: &str = "a.example";
+    const ACCOUNTS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
+    const NAMES: [&str; 4] = ["one", "two", "three", "four"];
+
+    /// Numbers that look random and are the same each time.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, bound: u64) -> u64 {
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (self.0 >> 33) % bound
+        }
+
+        fn some<'a>(&mut self, of: &[&'a str]) -> Vec<&'a str> {
+            of.iter().copied().filter(|_| self.below(3) == 0).collect()
+        }
+    }
+
+    /// Who sees whom, worked out from the groups alone.
+    fn expected(groups: &[SharedGroup], account: &str) -> Vec<SharedContact> {
+        let is_in = |group: &SharedGroup, name: &str| {
+            let named = group.members.iter().any(|jid| key(jid).1 == name);
+            group.everybody || named
+        };
+        let labels = |viewer: &str, seen: &str| -> BTreeSet<String> {
+            let mine = groups.iter().filter(|group| is_in(group, viewer));
+            let shown: BTreeSet<&String> = mine.flat_map(|group| &group.displays).collect();
+            let holds = |group: &&SharedGroup| shown.contains(&group.name) && is_in(group, seen);
+            groups
+                .iter()
+                .filter(holds)
+                .map(|group| group.label.clone())
+                .collect()
+        };
+        let others = ACCOUNTS.iter().filter(|other| **other != account);
+        others
+            .filter_map(|other| {
+                let (sees, seen) = (labels(account, other), labels(other, account));
+                let subscription = match (sees.is_empty(), seen.is_empty()) {
+                    (true, true) => return None,
+                    (false, false) => Subscription::Both,
+                    (false, true) => Subscription::To,
+                    (true, false) => Subscription::From,
+                };
+                Some(SharedContact {
+                    jid: jid_of(HOST, other).unwrap(),
+                    labels: sees.into_iter().collect(),
+                    subscription,
+                })
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_database_finds_what_the_groups_say() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = schema::prepare(folder.path()).unwrap();
+        let connection = schema::connect_to_write(&path).unwrap();
+        connection
+            .execute_batch("PRAGMA synchronous = OFF")
+            .unwrap();
+        for account in ACCOUNTS {
+            let insert = "INSERT INTO account (host, local, created) VALUES (?1, ?2, 0)";
+            connection.execute(insert, [HOST, account]).unwrap();
+        }
+        let mut numbers = Numbers(1);
+        let mut both = 0;
+        for round in 0..30 {
+            connection
+                .execute_batch("BEGIN; DELETE FROM shared_member; DELETE FROM shared_display; DELETE FROM shared_group;")
+                .unwrap();
+            for name in NAMES {
+                // Two groups may bear one label.
+                let label = ["L", "M", "N"][usize::try_from(numbers.below(3)).unwrap()];
+                let everybody = numbers.below(8) == 0;
+                let insert = "INSERT INTO shared_group VALUES (?1, ?2, ?3, ?4)";
+                connection
+                    .execute(insert, params![HOST, name, label, everybody])
+                    .unwrap();
+                for displayed in numbers.some(&NAMES) {
+                    let insert = "INSERT INTO shared_display VALUES (?1, ?2, ?3)";
+                    connection.execute(insert, [HOST, name, displayed]).unwrap();
+                }
+                for member in numbers.some(&ACCOUNTS) {
+                    let insert = "INSERT INTO shared_member VALUES (?1, ?2, ?3)";
+                    connection.execute(insert, [HOST, member, name]).unwrap();
+                }
+            }
+            connection.execute_batch("COMMIT").unwrap();
+            let groups = all(&connection, HOST).unwrap();
+            for account in ACCOUNTS {
+                let account_jid = jid_of(HOST, account).unwrap();
+                let found = contacts(&connection, &account_jid, None).unwrap();
+                assert_eq!(
+                    found,
+                    expected(&groups, account),
+                    "round {round}: {account} in {groups:?}"
+                );
+                both += found
+                    .iter()
+                    .filter(|c| c.subscription == Subscription::Both)
+                    .count();
+                for other in ACCOUNTS.iter().filter(|other| **other != account) {
+                    let only = jid_of(HOST, other).unwrap();
+                    let one = contacts(&connection, &account_jid, Some(&only)).unwrap();
+                    let of_all: Vec<_> = found.iter().filter(|c| c.jid == only).cloned().collect();
+                    assert_eq!(one, of_all, "round {round}: {account} and {other}");
+                }
+            }
+        }
+        assert!(both > 50, "the groups are not empty");
+    }
 }
