@@ -220,8 +220,11 @@ async fn register(
         door.release(asked.address);
         return Err(Condition::NotAllowed.text("the invitation is used up"));
     }
-    let auth = &host.service::<Sessions>().auth;
-    if let Err(error) = auth.register(&new, Password::new(password)).await {
+    let sessions = host.service::<Sessions>();
+    if let Err(error) = sessions
+        .register_account(&new, Password::new(password))
+        .await
+    {
         if let Err(error) = store.give_back(&host.name, &invite.token).await {
             tracing::warn!(target: "natter::invites", %error, "a use that came to nothing stays counted");
         }
