@@ -5,6 +5,7 @@ mod kill;
 mod neighbours;
 mod race;
 mod stop;
+mod versions;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,9 @@ fn main() -> ExitCode {
             "10,000 messages meet random logins, each once and in order",
             || on_a_runtime(race::offline()),
         ),
+        case("R-175 a hundred changes of a roster have one order", || {
+            on_a_runtime(versions::in_one_order())
+        }),
         case("two servers in one process are two", || {
             on_a_runtime(neighbours::apart())
         }),
