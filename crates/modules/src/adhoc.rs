@@ -6,6 +6,7 @@ use admin::{Caller, Door, Hosts, Role};
 use gen_mod::Host;
 use minidom::Element;
 use xmpp::{Condition, Jid, StanzaError, escape_text, ns, push_attr};
+use zeroize::Zeroize;
 
 /// How a field is filled in (XEP-0004 §3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,9 +202,15 @@ impl Form {
     }
 }
 
-/// What somebody filled into a form. Has no `Debug`: it may hold a password.
+/// What somebody filled into a form. Has no `Debug` and is wiped when dropped: it may hold a password.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Filled(BTreeMap<String, Vec<String>>);
+
+impl Drop for Filled {
+    fn drop(&mut self) {
+        self.0.values_mut().for_each(Zeroize::zeroize);
+    }
+}
 
 impl Filled {
     /// Reads a submitted form; of two fields of one name the first counts.
