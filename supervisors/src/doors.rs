@@ -221,9 +221,9 @@ pub(crate) fn listen(loaded: &Loaded) -> Result<Listening, ServerError> {
         warn_of_clear(listener);
     }
     if listening.is_empty() {
-        let addresses = loaded.listeners.iter().flat_map(|l| l.address.iter());
+        let mut addresses = loaded.listeners.iter().flat_map(|l| l.address.iter());
         return Err(ServerError::Listen {
-            address: addresses.cloned().next().unwrap_or_default(),
+            address: addresses.next().cloned().unwrap_or_default(),
             why: io::ErrorKind::AddrNotAvailable.into(),
         });
     }
