@@ -7,7 +7,7 @@ DATA  ?= natter-data
 PAGES := protocols hooks config commands
 
 .DEFAULT_GOAL := help
-.PHONY: help cargo run test check interop bench bench-peers demo doc tree new-module clean
+.PHONY: deb man help cargo run test check interop bench bench-peers demo doc tree new-module clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{ printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +54,14 @@ doc: cargo ## print the pages that come from code into docs/
 
 tree: cargo ## the supervision tree of the node that `make run` runs
 	@$(CARGO) run --quiet --package supervisors --bin natterctl -- --data-dir "$(DATA)" tree
+
+man: cargo ## man pages and shell completions, into target/pages
+	$(CARGO) build --release --package supervisors
+	@out="$${CARGO_TARGET_DIR:-target}"; packaging/pages.sh "$$out/release/natterd" "$$out/pages/man8" "$$out/pages"; echo "$$out/pages"
+
+deb: cargo ## a Debian package, into target/debian
+	$(CARGO) build --release --package supervisors
+	@packaging/deb.sh
 
 new-module: ## NAME=mod_x: module, list line, scenario and changelog line to begin with
 	@tests/new-module.sh "$(NAME)"

@@ -125,6 +125,12 @@ pub fn config() -> String {
 ///
 /// In words: the server that is asked for its commands did not start.
 pub async fn commands() -> Result<String, String> {
+    let reference = with_commands(admin::reference).await?;
+    Ok(heading("Commands", "Every command of natterctl.") + &reference)
+}
+
+/// What `ask` makes of the commands of a server, which is started for that.
+pub(crate) async fn with_commands<T>(ask: impl FnOnce(&admin::Commands) -> T) -> Result<T, String> {
     let folder = std::env::temp_dir().join(format!("natter-docs-{}", std::process::id()));
     let place = crate::settings::Place {
         file: None,
@@ -138,12 +144,11 @@ pub async fn commands() -> Result<String, String> {
     }
     let server = crate::Server::start_loaded(place, loaded, otp::Clock::real()).await;
     let server = server.map_err(|error| error.to_string())?;
-    let page = heading("Commands", "Every command of natterctl.")
-        + &admin::reference(&server.node().commands);
+    let asked = ask(&server.node().commands);
     // Ended or cut short, the page is the same.
     let _ = server.stop().await;
     let _ = std::fs::remove_dir_all(folder);
-    Ok(page)
+    Ok(asked)
 }
 
 fn heading(title: &str, intro: &str) -> String {

@@ -1,9 +1,11 @@
 //! The supervision tree, declared, and the server that it makes.
 
 mod check;
+mod copies;
 pub mod docs;
 mod doors;
 mod houses;
+pub mod manual;
 mod reload;
 mod server;
 pub mod settings;

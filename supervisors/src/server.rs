@@ -246,6 +246,31 @@ impl Server {
         self.doors.addresses()
     }
 
+    /// What to tell who starts a configured server for the first time, when none of its hosts has an account: how to
+    /// make the first administrator.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub async fn first_words(&self) -> Result<Option<String>, StorageError> {
+        let Some(file) = self.steer.configuration() else {
+            return Ok(None);
+        };
+        let hosts = self.node.hosts.all();
+        for host in hosts.keys() {
+            if self.node.storage.accounts.count(host).await? > 0 {
+                return Ok(None);
+            }
+        }
+        let host = hosts.keys().next().map_or("HOST", String::as_str);
+        let config = file.display();
+        Ok(Some(format!(
+            "there are no accounts yet. To make the first administrator:\n  \
+             natterctl --config {config} register NAME {host}\n  \
+             natterctl --config {config} set_role NAME {host} admin"
+        )))
+    }
+
     /// Says who takes other directives for the log when a reload brings them. To be called once.
     pub fn on_log(&self, set: impl Fn(&str) + Send + Sync + 'static) {
         self.steer.set_log(Box::new(set));

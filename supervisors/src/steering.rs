@@ -1,5 +1,6 @@
 //! What the commands ask of the binary: the configuration file, kept changes, reload, the end.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use config::{Described, Options, Overrides};
@@ -10,6 +11,7 @@ use node::{Configured, Keep, Steering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::copies;
 use crate::reload::{Plan, Works};
 use crate::settings::{Loaded, OVERRIDES, Place, Settings, Standard};
 
@@ -60,6 +62,11 @@ impl Steer {
 
     fn works(&self) -> &Works {
         self.0.works.get().expect("commands come when it is built")
+    }
+
+    /// The configuration file, when there is one.
+    pub(crate) fn configuration(&self) -> Option<PathBuf> {
+        self.0.loaded.lock().file.clone()
     }
 
     /// Resolves when the end was ordered.
@@ -222,6 +229,22 @@ impl Steering for Steer {
                 return Err(format!("done, but not kept over a restart: {error}"));
             }
             Ok(lines)
+        }
+        .boxed()
+    }
+
+    fn copy_out(&self, folder: &Path) -> Result<Vec<String>, String> {
+        let loaded = self.0.loaded.lock();
+        copies::out(&loaded.data_dir, folder)
+    }
+
+    fn copy_in(&self, folder: &Path) -> BoxFuture<'static, Result<Vec<String>, String>> {
+        let data_dir = self.0.loaded.lock().data_dir.clone();
+        let (steer, folder) = (self.clone(), folder.to_owned());
+        async move {
+            let mut done = copies::into(&data_dir, &folder)?;
+            done.extend(steer.reload(false).await?);
+            Ok(done)
         }
         .boxed()
     }

@@ -196,16 +196,24 @@ impl Commands {
         outcome
     }
 
-    async fn run(
+    /// Says whether the caller may give this command with these arguments; nothing is carried out.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Commands::execute`] that come before the command itself.
+    pub fn may(&self, caller: &Caller, name: &str, given: &Given) -> Result<(), CommandError> {
+        self.admit(caller, name, given, &mut String::new())
+            .map(|_| ())
+    }
+
+    /// Everything that comes before a command is carried out.
+    fn admit(
         &self,
         caller: &Caller,
         name: &str,
         given: &Given,
         logged: &mut String,
-    ) -> Result<(Value, bool), CommandError> {
-        if name == HELP {
-            return self.help(caller, given).map(|text| (text, false));
-        }
+    ) -> Result<(Arc<Command>, Args), CommandError> {
         let Some(declared) = self.get(name) else {
             return Err(self.unknown(name));
         };
@@ -218,7 +226,20 @@ impl Commands {
         let args = parse(&declared, given)?;
         *logged = args.for_log(&declared);
         allowed_on_hosts(&declared, caller, &args)?;
-        let command = self.offer_for(&declared, &args)?;
+        Ok((self.offer_for(&declared, &args)?, args))
+    }
+
+    async fn run(
+        &self,
+        caller: &Caller,
+        name: &str,
+        given: &Given,
+        logged: &mut String,
+    ) -> Result<(Value, bool), CommandError> {
+        if name == HELP {
+            return self.help(caller, given).map(|text| (text, false));
+        }
+        let (command, args) = self.admit(caller, name, given, logged)?;
         let exposed = args.exposed();
         // Inside the fence: the function may panic before it gives a future.
         let work =

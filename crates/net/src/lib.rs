@@ -8,6 +8,8 @@ mod admission;
 mod binding;
 mod certificates;
 mod listener;
+#[cfg(target_os = "linux")]
+mod notify;
 mod proxy;
 mod tls;
 
@@ -18,6 +20,8 @@ pub use certificates::{
     Covered, PreparedCertificates, SelfSigned, Sources,
 };
 pub use listener::{Accept, Bound, Gate, ListenerLimits, PeerAddr, listener_child};
+#[cfg(target_os = "linux")]
+pub use notify::Notify;
 pub use proxy::Network;
 pub use tls::{
     ALPN_CLIENT, HANDSHAKE_WITHIN, HANDSHAKES, ServerConfig, Tls, TlsError, TlsInfo, TlsStream,

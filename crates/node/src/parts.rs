@@ -75,6 +75,21 @@ pub trait Steering: Send + Sync + 'static {
         keep: bool,
     ) -> BoxFuture<'static, Result<Vec<String>, String>>;
 
+    /// Copies what is kept outside of the database into the folder of a backup; what was copied.
+    ///
+    /// # Errors
+    ///
+    /// In words: a file that could not be copied.
+    fn copy_out(&self, folder: &Path) -> Result<Vec<String>, String>;
+
+    /// Puts what a backup holds beside the database in the place of what is there, which is saved beside it, and
+    /// makes the server what it says; what was done, one line each.
+    ///
+    /// # Errors
+    ///
+    /// In words: a file that could not be copied, or why the server stays as it is.
+    fn copy_in(&self, folder: &Path) -> BoxFuture<'static, Result<Vec<String>, String>>;
+
     /// Begins the orderly end of the program.
     fn stop(&self);
 }

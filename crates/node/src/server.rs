@@ -3,12 +3,19 @@
 use std::time::Duration;
 
 use admin::{Arg, Args, Branch, Command, CommandError, Value};
+use futures_util::future::join_all;
 use otp::TreeNode;
 
 use crate::parts::{Node, folder, store};
 
 /// How long a change of the whole server may take: it may start a thousand hosts.
 const CHANGE_WITHIN: Duration = Duration::from_secs(600);
+
+/// How long a backup or a restore may take.
+const COPY_WITHIN: Duration = Duration::from_secs(3600);
+
+/// How long sessions may take to end before a restore.
+const SESSIONS_END: Duration = Duration::from_secs(20);
 
 pub(crate) fn commands(node: &Node) -> Vec<Command> {
     let made = |f: fn(&Node) -> Command| f(node);
@@ -262,16 +269,20 @@ fn backup(node: &Node) -> Command {
     let node = node.clone();
     Command::new(
         "backup",
-        "Copies the database, as it is at one moment, into a folder.",
+        "Copies the database, as it is at one moment, and what is kept beside it into a folder.",
         move |_, args| {
             let node = node.clone();
             async move {
-                let file = node
-                    .storage
-                    .backup(folder(args.text("folder")))
-                    .await
-                    .map_err(store)?;
-                Ok(Value::Text(file.display().to_string()))
+                let folder = folder(args.text("folder"));
+                let file = node.storage.backup(folder).await.map_err(store)?;
+                let mut copied = vec![Value::from(file.display().to_string())];
+                let more = node.steering.copy_out(folder);
+                copied.extend(
+                    more.map_err(CommandError::failed)?
+                        .into_iter()
+                        .map(Value::from),
+                );
+                Ok(Value::List(copied))
             }
         },
     )
@@ -279,38 +290,65 @@ fn backup(node: &Node) -> Command {
         "folder",
         "where to; it is made when it is not there",
     ))
-    .within(Duration::from_secs(3600))
-    .returns("the file that was written")
+    .within(COPY_WITHIN)
+    .returns("the files that were written")
 }
 
 fn restore(node: &Node) -> Command {
     let node = node.clone();
     Command::new(
         "restore",
-        "Replaces the database by what a backup holds; every session ends first.",
+        "Replaces all data by what a backup holds; every session ends first.",
         move |_, args| {
             let node = node.clone();
             async move {
-                let reset = xmpp::StreamCondition::Reset.text("the server's data are restored");
-                for entry in node.sessions.table.all() {
-                    // Gone already: as wanted.
-                    let _ = node.sessions.kick(&entry.jid, reset.clone());
-                }
-                let saved = node
-                    .storage
-                    .restore(folder(args.text("folder")))
-                    .await
-                    .map_err(store)?;
-                Ok(Value::Text(format!(
-                    "restored; what was there before is in {}",
+                let folder = folder(args.text("folder"));
+                end_sessions(&node).await;
+                let saved = node.storage.restore(folder).await.map_err(store)?;
+                // What is stored from now on comes behind all that was restored.
+                node.router
+                    .count_from(node.storage.next_place().unsigned_abs());
+                let mut done = vec![format!(
+                    "database restored; what was there before is in {}",
                     saved.display()
-                )))
+                )];
+                let more = node.steering.copy_in(folder).await;
+                done.extend(more.map_err(|why| {
+                    CommandError::failed(format!(
+                        "the database is restored, the rest is not: {why}"
+                    ))
+                })?);
+                for host in node.hosts.all().keys() {
+                    node.auth.survey(host).await.map_err(store)?;
+                }
+                Ok(Value::List(done.into_iter().map(Value::from).collect()))
             }
         },
     )
     .arg(Arg::text("folder", "where `backup` wrote to"))
-    .within(Duration::from_secs(3600))
-    .returns("where the content from before was saved")
+    .within(COPY_WITHIN)
+    .returns("what was done, one line each")
+}
+
+/// Ends every session and waits until what each had is where it belongs.
+async fn end_sessions(node: &Node) {
+    let sessions = node.sessions.table.all();
+    let ends = sessions.iter().map(|entry| entry.pid.any().watch());
+    let ends = join_all(ends.collect::<Vec<_>>());
+    let reset = xmpp::StreamCondition::Reset.text("the server's data are restored");
+    for entry in &sessions {
+        // Gone already: as wanted.
+        let _ = node.sessions.kick(&entry.jid, reset.clone());
+    }
+    if node
+        .system
+        .clock()
+        .timeout(SESSIONS_END, ends)
+        .await
+        .is_err()
+    {
+        tracing::warn!(target: "natter::node", "sessions did not end in time for a restore");
+    }
 }
 
 pub(crate) fn count(number: u64) -> Value {

@@ -21,6 +21,7 @@ mod sqlite;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -107,7 +108,7 @@ pub struct Storage {
     pub groups: Arc<dyn GroupStore>,
     /// The server's own secrets.
     pub secrets: Arc<dyn Secrets>,
-    next_place: i64,
+    next_place: Arc<AtomicI64>,
     engine: Arc<dyn Engine>,
 }
 
@@ -115,7 +116,8 @@ pub struct Storage {
 pub(crate) trait Engine: Send + Sync {
     fn commit(&self, batch: Batch) -> Answer<'_, Committed>;
     fn backup(&self, into: PathBuf) -> Answer<'_, PathBuf>;
-    fn restore(&self, from: PathBuf) -> Answer<'_, PathBuf>;
+    /// Where the present content was saved, and the first place that none has in what was restored.
+    fn restore(&self, from: PathBuf) -> Answer<'_, (PathBuf, i64)>;
     fn children(&self) -> Vec<ChildSpec>;
     fn fault(&self, fault: Fault, at: FaultPoint) -> HungThread;
 }
@@ -149,10 +151,10 @@ impl Storage {
         self.engine.children()
     }
 
-    /// The first place in the order of messages that none had when the store was opened; see
-    /// [`OfflineMessage::place`].
+    /// The first place in the order of messages that none had when the store was opened, or since it was
+    /// restored; see [`OfflineMessage::place`].
     pub fn next_place(&self) -> i64 {
-        self.next_place
+        self.next_place.load(Ordering::Relaxed)
     }
 
     /// Applies a batch in one transaction and answers when it is on the disk.
@@ -180,7 +182,9 @@ impl Storage {
     /// An older backup is brought to the present schema first, on a copy. Sessions keep what they have
     /// already read: end them before.
     pub async fn restore(&self, folder: &Path) -> Result<PathBuf, StorageError> {
-        self.engine.restore(folder.to_owned()).await
+        let (saved, next_place) = self.engine.restore(folder.to_owned()).await?;
+        self.next_place.fetch_max(next_place, Ordering::Relaxed);
+        Ok(saved)
     }
 
     /// Makes the writer thread fail once, for crash tests.

@@ -3,8 +3,9 @@
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use otp::Clock;
 use supervisors::settings::Place;
 use supervisors::{CATALOG, STANDARD, Server, ServerError};
@@ -28,7 +29,7 @@ struct Words {
     /// Only say whether the configuration is good.
     #[arg(long)]
     check: bool,
-    /// Print a page of the documentation: protocols, hooks, config or commands.
+    /// Print a page of the documentation: protocols, hooks, config or commands; natterd.8, natterctl.8, or a completion such as natterctl.bash.
     #[arg(long, value_name = "PAGE", hide = true)]
     print_doc: Option<String>,
 }
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         .with_filter_reloading();
     let handle = log.reload_handle();
     log.init();
+    raise_file_limit();
     let code = runtime.block_on(async {
         match Server::start_loaded(place, loaded, Clock::real()).await {
             Ok(server) => {
@@ -111,6 +113,13 @@ async fn run(server: &Server) -> ExitCode {
     }
     ready.push('\n');
     say(&ready);
+    let supervisor = Systemd::find();
+    supervisor.say("READY=1\nSTATUS=all listeners are open");
+    match server.first_words().await {
+        Ok(Some(words)) => drop(complain(0, &words)),
+        Ok(None) => {}
+        Err(error) => tracing::warn!(target: "natter::node", %error, "accounts not counted"),
+    }
     let signals = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
@@ -127,16 +136,85 @@ async fn run(server: &Server) -> ExitCode {
             reason = server.failed() => {
                 return complain(FAILED, &format!("the supervision tree gave up: {reason}"));
             }
-            _ = hangup.recv() => match server.reload().await {
-                Ok(changes) => changes.iter().for_each(|c| tracing::info!(target: "natter::node", "reload: {c}")),
-                Err(why) => tracing::error!(target: "natter::node", "reload: {why}"),
-            },
+            _ = hangup.recv() => {
+                supervisor.say(&format!("RELOADING=1\nMONOTONIC_USEC={}", monotonic_micros()));
+                match server.reload().await {
+                    Ok(changes) => changes.iter().for_each(|c| tracing::info!(target: "natter::node", "reload: {c}")),
+                    Err(why) => tracing::error!(target: "natter::node", "reload: {why}"),
+                }
+                supervisor.say("READY=1");
+            }
+            () = supervisor.heartbeat() => supervisor.say("WATCHDOG=1"),
         }
     }
     tracing::info!(target: "natter::node", "stopping");
+    supervisor.say("STOPPING=1");
     match server.stop().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => complain(FAILED, "the orderly end took too long and was cut short"),
+    }
+}
+
+/// systemd, where it started this program with `Type=notify` and wants to be told.
+struct Systemd {
+    #[cfg(target_os = "linux")]
+    notify: Option<net::Notify>,
+    /// Half of the time after which it takes silence for a hang (`WATCHDOG_USEC`).
+    beat: Option<Duration>,
+    clock: Clock,
+}
+
+impl Systemd {
+    fn find() -> Systemd {
+        let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+        let is_ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+        let beat = number("WATCHDOG_USEC").filter(|_| is_ours);
+        Systemd {
+            #[cfg(target_os = "linux")]
+            notify: std::env::var("NOTIFY_SOCKET").ok().and_then(|address| {
+                let found = net::Notify::new(&address);
+                found
+                    .inspect_err(|error| tracing::warn!(target: "natter::node", address, %error, "NOTIFY_SOCKET is of no use"))
+                    .ok()
+            }),
+            beat: beat.map(|micros| Duration::from_micros(micros / 2)),
+            clock: Clock::real(),
+        }
+    }
+
+    fn say(&self, state: &str) {
+        #[cfg(target_os = "linux")]
+        if let Some(notify) = &self.notify
+            && let Err(error) = notify.say(state)
+        {
+            tracing::warn!(target: "natter::node", %error, state, "systemd was not told");
+        }
+    }
+
+    /// Resolves when a sign of life is due; never where none is wanted.
+    async fn heartbeat(&self) {
+        match self.beat {
+            Some(beat) => self.clock.sleep(beat).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// CLOCK_MONOTONIC, which systemd compares a reload's begin with.
+fn monotonic_micros() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000
+        + u64::try_from(now.tv_nsec).unwrap_or(0) / 1000
+}
+
+/// Raises the limit of open files to what this process may have: each connection is one.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    match setrlimit(Resource::Nofile, limit) {
+        Ok(()) => tracing::info!(target: "natter::node", files = ?limit.current, "file limit"),
+        Err(error) => tracing::warn!(target: "natter::node", %error, "file limit not raised"),
     }
 }
 
@@ -149,12 +227,18 @@ async fn print(page: &str) -> ExitCode {
             Ok(text) => text,
             Err(error) => return complain(FAILED, &error),
         },
-        other => {
-            return complain(
-                MISCONFIGURED,
-                &format!("`{other}` is none of protocols, hooks, config, commands"),
-            );
-        }
+        other => match supervisors::manual::page(other, Words::command()).await {
+            Some(Ok(text)) => text,
+            Some(Err(error)) => return complain(FAILED, &error),
+            None => {
+                return complain(
+                    MISCONFIGURED,
+                    &format!(
+                        "`{other}` is none of protocols, hooks, config, commands, PROGRAM.8, PROGRAM.SHELL"
+                    ),
+                );
+            }
+        },
     };
     say(&text)
 }

@@ -1,9 +1,12 @@
 //! A whole server in this process: its commands, its configuration, its reloads.
 
 mod authority;
+mod backup;
 mod commands;
 mod configuration;
 mod house;
 mod live;
 mod peer;
+mod program;
 mod reload;
+mod roles;

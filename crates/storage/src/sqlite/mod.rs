@@ -97,7 +97,7 @@ pub(crate) fn open(
         caps: Arc::new(caps::SqliteCaps(client.clone())),
         groups: Arc::new(groups::SqliteGroups(client.clone())),
         secrets: Arc::new(secrets::SqliteSecrets(client)),
-        next_place,
+        next_place: Arc::new(next_place.into()),
         engine: Arc::new(engine),
     })
 }
@@ -133,12 +133,13 @@ impl Engine for Sqlite {
         })
     }
 
-    fn restore(&self, from: PathBuf) -> Answer<'_, PathBuf> {
+    fn restore(&self, from: PathBuf) -> Answer<'_, (PathBuf, i64)> {
         let live = self.path.clone();
         Box::pin(async move {
             self.client
                 .write_alone("restore", move |connection| {
-                    backup::restore(connection, &live, &from)
+                    let saved = backup::restore(connection, &live, &from)?;
+                    Ok((saved, schema::place_after(connection, &live)?))
                 })
                 .await
         })

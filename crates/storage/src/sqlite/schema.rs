@@ -237,7 +237,12 @@ pub(super) fn prepare(data_dir: &Path) -> Result<PathBuf, StorageError> {
 
 /// The first place in the order of messages that none has had.
 pub(super) fn next_place(path: &Path) -> Result<i64, StorageError> {
-    connect_to_read(path)?
+    place_after(&connect_to_read(path)?, path)
+}
+
+/// The first place in the order of messages that none has had, as this connection sees it.
+pub(super) fn place_after(connection: &Connection, path: &Path) -> Result<i64, StorageError> {
+    connection
         .query_row(
             "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'message'",
             [],
