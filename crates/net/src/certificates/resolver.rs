@@ -72,7 +72,7 @@ impl ResolvesServerCert for Resolver {
             if let Some(loaded) = set.for_host(name).find(checkable) {
                 return Some(loaded.certified.clone());
             }
-            tracing::info!(target: "natter::net", sni = %name, "no certificate for this name, the default one is shown");
+            tracing::info!(target: "natter::net", sni = %name, "no certificate for this name that the client can check, the default one is shown");
         }
         let default = set.0.iter().find(checkable).or_else(|| set.0.first());
         default.map(|loaded| loaded.certified.clone())
