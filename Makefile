@@ -32,7 +32,7 @@ check: cargo ## format, lint, and all tests (the rules of the house are among th
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	@tests/all.sh
 
-interop: cargo ## other people's clients against natterd, certificates verified
+interop: cargo ## other people's programs against natterd, certificates verified
 	@tests/interop/run.sh
 
 bench: cargo ## measure: actors, parsing, routing
