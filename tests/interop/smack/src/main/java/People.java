@@ -12,6 +12,7 @@ import java.util.function.Predicate;
 import javax.net.ssl.TrustManagerFactory;
 import javax.net.ssl.X509TrustManager;
 import org.jivesoftware.smack.ConnectionConfiguration.SecurityMode;
+import org.jivesoftware.smack.XMPPException;
 import org.jivesoftware.smack.chat2.ChatManager;
 import org.jivesoftware.smack.filter.OrFilter;
 import org.jivesoftware.smack.filter.StanzaTypeFilter;
@@ -258,10 +259,18 @@ public final class People {
         EntityBareJid heidi = JidCreate.entityBareFrom("heidi@" + host);
         AdHocCommandManager manager = AdHocCommandManager.getAddHocCommandsManager(frank.connection);
         List<DiscoverItems.Item> offered = manager.discoverCommands(heidi.asDomainBareJid()).getItems();
-        check(offered.stream().anyMatch(item -> "natter/register".equals(item.getNode())), "frank may not register");
-        check(AdHocCommandManager.getAddHocCommandsManager(grace.connection)
-                .discoverCommands(heidi.asDomainBareJid()).getItems().isEmpty(), "grace is offered commands");
-        ok("frank is offered " + offered.size() + " commands, grace none");
+        check(offered.stream().anyMatch(item -> "natter/register".equals(item.getNode())),
+                "frank is not offered to register");
+        AdHocCommandManager graces = AdHocCommandManager.getAddHocCommandsManager(grace.connection);
+        check(graces.discoverCommands(heidi.asDomainBareJid()).getItems().stream()
+                .noneMatch(item -> "natter/register".equals(item.getNode())), "grace is offered to register");
+        try {
+            graces.getRemoteCommand(heidi.asDomainBareJid(), "natter/register").execute();
+            throw new Failed("grace may register");
+        } catch (XMPPException.XMPPErrorException refused) {
+            check(refused.getStanzaError().getCondition() == StanzaError.Condition.forbidden, "refused by " + refused);
+        }
+        ok("frank is offered to register others, grace is not and may not");
         RemoteCommand command = manager.getRemoteCommand(heidi.asDomainBareJid(), "natter/register");
         command.execute();
         check(command.getStatus() == AdHocCommand.Status.executing, "after its first step it is " + command.getStatus());
