@@ -216,16 +216,30 @@ impl Owner {
         }
     }
 
-    /// Removes what dead processes still hold, when a `Down` is still on its way to us.
-    fn purge_dead(&mut self) {
-        let dead: Vec<ProcessId> = self
-            .tables()
-            .owners
-            .lock()
-            .values()
-            .filter(|p| !p.is_alive())
-            .map(AnyPid::id)
-            .collect();
+    /// Removes what dead processes still hold where `change` goes, when a `Down` is still on its way to us. Looks
+    /// there alone: among the processes of a thousand hosts the search would cost more than the change.
+    fn purge_dead(&mut self, change: &Change) {
+        let tables = self.tables();
+        let mut there: HashSet<ProcessId> = HashSet::new();
+        let hosts = tables.hosts.load();
+        for cell in change.hosts().iter().filter_map(|host| hosts.get(host)) {
+            let table = cell.load();
+            there.extend(table.hooks.entries().map(|e| e.owner));
+            there.extend(table.iq.entries().map(|(.., e)| e.owner));
+            there.extend(table.features.iter().map(|f| f.owner));
+        }
+        let routes = tables.routes.load();
+        let taken = change.routes.iter();
+        let taken = taken.filter_map(|spec| routes.get(&spec.domain));
+        for entry in taken {
+            there.insert(entry.owner.id());
+            there.extend(entry.shares.iter().flatten().map(AnyPid::id));
+        }
+        let dead: Vec<ProcessId> = {
+            let owners = tables.owners.lock();
+            let is_dead = |id: &ProcessId| owners.get(id).is_some_and(|p| !p.is_alive());
+            there.into_iter().filter(is_dead).collect()
+        };
         for process in dead {
             self.purge(process);
         }
@@ -238,10 +252,13 @@ impl Owner {
         change: Change,
         ctx: &mut Ctx<Self>,
     ) -> Result<(), InstallError> {
-        self.purge_dead();
+        self.purge_dead(&change);
         let owner = pid.id();
         let tables = self.tables();
-        let mut routes = HashMap::clone(&tables.routes.load());
+        let mut routes = match change.routes.is_empty() {
+            true => HashMap::new(),
+            false => HashMap::clone(&tables.routes.load()),
+        };
         for spec in change.routes.iter() {
             let taken = routes.get(&spec.domain);
             if let Some(joined) = taken.and_then(|taken| taken.joined(spec, pid, name)) {
@@ -257,7 +274,7 @@ impl Owner {
             let entry = spec.clone().owned_by(pid, name);
             routes.insert(Arc::clone(&spec.domain), Arc::new(entry));
         }
-        let mut cells = HashMap::clone(&tables.hosts.load());
+        let cells = tables.hosts.load_full();
         let mut changed: HashMap<Arc<str>, HostTable> = HashMap::new();
         for host in change.hosts() {
             let table = cells
@@ -301,17 +318,18 @@ impl Owner {
             });
         }
         // Nothing can fail from here on.
-        let mut new_cells = false;
+        let mut new_cells = HashMap::new();
         for (host, table) in changed {
             if let Some(cell) = cells.get(&host) {
                 cell.store(Arc::new(table));
             } else {
-                cells.insert(host, Arc::new(ArcSwap::from_pointee(table)));
-                new_cells = true;
+                new_cells.insert(host, Arc::new(ArcSwap::from_pointee(table)));
             }
         }
-        if new_cells {
-            tables.hosts.store(Arc::new(cells));
+        if !new_cells.is_empty() {
+            let mut all = HashMap::clone(&cells);
+            all.extend(new_cells);
+            tables.hosts.store(Arc::new(all));
         }
         if !change.routes.is_empty() {
             tables.routes.store(Arc::new(routes));
