@@ -45,8 +45,9 @@ WANTED_OF_SOME_NAME = {
 # The authority of this test publishes no revocations and binds no names in DNS; nothing of that is the server's.
 OF_THE_AUTHORITY = {"cert_revocation", "OCSP_stapling", "DNS_CAArecord", "certificate_transparency"}
 HARMLESS = {"OK", "INFO", "DEBUG", "LOW"}
-# Looks of testssl that depend on the openssl it finds, or on HTTP.
-OF_TESTSSL = {"engine_problem", "sessionresumption_ticket"}
+# Looks of testssl that may fail by themselves: by the openssl it finds, or where its s_client ends too early over STARTTLS
+# to keep a session. A WARN of theirs is no finding; anything weightier is.
+OF_TESTSSL = {"engine_problem", "sessionresumption_ticket", "sessionresumption_ID"}
 
 
 def main():
@@ -58,7 +59,8 @@ def main():
     for finding in findings:
         name, severity = finding["id"], finding["severity"]
         seen[name] = finding["finding"]
-        if severity not in HARMLESS and name not in OF_THE_AUTHORITY | OF_TESTSSL:
+        excused = name in OF_THE_AUTHORITY or (severity == "WARN" and name in OF_TESTSSL)
+        if severity not in HARMLESS and not excused:
             wrong.append(f"{severity} {name}: {finding['finding']}")
     wanted = [((name,), beginning) for name, beginning in WANTED.items()]
     for names, beginning in wanted + list(WANTED_OF_SOME_NAME.items()):
