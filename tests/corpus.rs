@@ -18,7 +18,7 @@ const CHANGES: &[u8] = b"\0<>&'\"=/:;@,. \n\xff";
 
 fn replay(target: &str, check: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fuzz/corpus")
+        .join("fuzz/seeds")
         .join(target);
     let mut count = 0;
     for file in std::fs::read_dir(&folder).expect("a corpus") {
@@ -42,7 +42,7 @@ fn replay(target: &str, check: fn(&[u8])) {
         }
         count += 1;
     }
-    assert!(count > 5, "{target} has no corpus");
+    assert!(count > 5, "{target} has no seeds");
 }
 
 #[test]
