@@ -35,7 +35,9 @@ impl Admission {
     /// Waits for a place.
     pub(crate) async fn place(&self) -> Place {
         let permit = Arc::clone(&self.0.places).acquire_owned().await;
-        Place(permit.expect("the places are never closed"))
+        Place {
+            _permit: permit.expect("the places are never closed"),
+        }
     }
 
     /// Whether somebody has to wait for a place.
@@ -74,7 +76,9 @@ impl fmt::Debug for Admission {
 }
 
 /// A place whose holder's address is not known yet.
-pub(crate) struct Place(#[allow(dead_code, reason = "held")] OwnedSemaphorePermit);
+pub(crate) struct Place {
+    _permit: OwnedSemaphorePermit,
+}
 
 /// The ticket of one connection. Dropped when it has logged in, or with the connection.
 pub struct Ticket {
