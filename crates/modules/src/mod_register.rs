@@ -14,7 +14,7 @@ use gen_mod::prelude::*;
 use otp::Instant;
 use session::Sessions;
 use session::hooks::{PreAuthFeatures, UnauthenticatedPacket};
-use xmpp::{BareJid, Fragment, IqType, Kind, escape_text};
+use xmpp::{BareJid, Fragment, IqType, Kind, StreamCondition, escape_text};
 
 use crate::access::is_own;
 use crate::registration::{self, Fields, account, form};
@@ -30,6 +30,8 @@ options! {
         pub rate: Duration = Duration::from_secs(600),
         /// Fewest characters of a password.
         pub password_min_length: usize = 0,
+        /// Whether a changed password ends the account's other sessions.
+        pub change_ends_sessions: bool = false,
     }
 }
 
@@ -244,10 +246,15 @@ async fn change(host: Host, iq: Iq, desk: Desk) -> Result<(), StanzaError> {
         return Err(Condition::NotAllowed.text("only the own password can be changed"));
     }
     desk.check(&password)?;
-    host.service::<Sessions>()
+    let sessions = host.service::<Sessions>();
+    sessions
         .auth
         .set_password(&account, Password::new(password))
         .await?;
+    if desk.opts.change_ends_sessions {
+        let error = StreamCondition::NotAuthorized.text("the password was changed");
+        sessions.kick_others(&account, iq.from.try_as_full().ok(), &error);
+    }
     tracing::info!(target: "natter::register", %account, "password changed");
     Ok(())
 }

@@ -123,11 +123,16 @@ fn change_password(node: &Node) -> Command {
                     .set_password(&account, password(&args))
                     .await
                     .map_err(CommandError::failed)?;
+                if args.flag("end-sessions") {
+                    let error = StreamCondition::NotAuthorized.text("the password was changed");
+                    node.sessions.kick_all(&account, &error);
+                }
                 Ok(Value::Text(format!("password of {account} changed")))
             }
         },
     )
     .args(&[USER, HOST, PASSWORD])
+    .flag("end-sessions", "ends the sessions of the account")
     .allow(Role::HostAdmin, Scope::Host)
 }
 

@@ -152,7 +152,18 @@ impl Sessions {
 
     /// Ends every session of an account with this stream error; says how many there were.
     pub fn kick_all(&self, account: &BareJid, error: &StreamError) -> usize {
-        let sessions = self.table.sessions(account);
+        self.kick_others(account, None, error)
+    }
+
+    /// As [`Sessions::kick_all`], but spares the session at `but`.
+    pub fn kick_others(
+        &self,
+        account: &BareJid,
+        but: Option<&FullJid>,
+        error: &StreamError,
+    ) -> usize {
+        let mut sessions = self.table.sessions(account);
+        sessions.retain(|entry| but != Some(&entry.jid));
         for entry in &sessions {
             let _ = entry.pid.control(c2s::Cast::End(error.clone()));
         }
