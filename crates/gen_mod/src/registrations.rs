@@ -181,6 +181,32 @@ impl Registrations {
         })
     }
 
+    /// As [`Registrations::hook_wait`], for those values only of which `wants` is true. `wants` runs for every value
+    /// of the fold, so it only looks at what is at hand.
+    #[must_use]
+    pub fn hook_wait_if<H, W, F, A>(self, priority: Priority, wants: W, handler: F) -> Self
+    where
+        H: Hook,
+        W: Fn(&Host, &H) -> bool + Send + Sync + 'static,
+        F: Fn(Host, H) -> A + Send + Sync + 'static,
+        A: Future<Output = Flow<H>> + Send + 'static,
+    {
+        self.part(move |ctx| {
+            let host = ctx.host.clone();
+            let wants = {
+                let host = ctx.host.clone();
+                move |value: &H| wants(&host, value)
+            };
+            let handler = move |value| handler(host.clone(), value).boxed();
+            Part::Hook(HookSpec::wait_if::<H>(
+                &ctx.host.name,
+                priority,
+                wants,
+                handler,
+            ))
+        })
+    }
+
     /// The host has this feature (XEP-0030).
     #[must_use]
     pub fn feature(self, name: &'static str) -> Self {

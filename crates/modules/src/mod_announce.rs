@@ -60,7 +60,11 @@ impl Module for ModAnnounce {
         let shown = board.clone();
         let commands = [announce, motd_set, motd_delete, motd_show];
         let registrations = Registrations::new()
-            .hook_wait::<UserSendPacket, _, _>(Priority::NORMAL, written)
+            .hook_wait_if::<UserSendPacket, _, _, _>(
+                Priority::NORMAL,
+                |host, sent| addressed(host, &sent.stanza).is_some(),
+                written,
+            )
             .hook_wait::<SelfPresence, _, _>(Priority::LAST, move |host, here| {
                 show_motd(host, here, shown.clone())
             })
@@ -307,18 +311,24 @@ fn of_resource(resource: &str) -> Option<(&'static str, &'static [&'static str])
     })
 }
 
+/// The command and its switches that a message to a resource of the host stands for.
+fn addressed(host: &Host, stanza: &Stanza) -> Option<(&'static str, &'static [&'static str])> {
+    let to = stanza.to()?;
+    if stanza.kind() != Kind::Message
+        || stanza.is_error()
+        || to.node().is_some()
+        || to.domain().as_str() != &*host.name
+    {
+        return None;
+    }
+    of_resource(to.resource()?.as_str())
+}
+
 /// Takes a message to `HOST/announce/…` as the command that it stands for; who may not give it is told `forbidden`.
 async fn written(host: Host, sent: UserSendPacket) -> Flow<UserSendPacket> {
-    let to = sent.stanza.to();
-    let resource = to
-        .filter(|to| to.node().is_none() && to.domain().as_str() == &*host.name)
-        .and_then(|to| of_resource(to.resource()?.as_str()));
-    let Some((name, switches)) = resource else {
+    let Some((name, switches)) = addressed(&host, &sent.stanza) else {
         return Flow::Next(sent);
     };
-    if sent.stanza.kind() != Kind::Message || sent.stanza.is_error() {
-        return Flow::Next(sent);
-    }
     let part = |name| {
         sent.stanza
             .child_text(name, ns::CLIENT)

@@ -8,7 +8,7 @@ use router::Folded;
 use session::Sessions;
 use session::hooks::{RosterGetJidInfo, Subscribed, UserReceivePacket, WentOffline};
 use storage::LastSeen;
-use xmpp::{BareJid, Fragment, IqType, Kind};
+use xmpp::{BareJid, Fragment, IqType, Kind, Stanza};
 
 /// Longest farewell that is kept, in characters.
 const MAX_STATUS: usize = 1024;
@@ -27,7 +27,11 @@ impl Module for ModLast {
             .account_feature(ns::LAST)
             .iq_get(To::Host, ns::LAST, uptime)
             .iq_get(To::Account, ns::LAST, last_seen)
-            .hook_wait::<UserReceivePacket, _, _>(Priority::EARLY, keep_strangers_out)
+            .hook_wait_if::<UserReceivePacket, _, _, _>(
+                Priority::EARLY,
+                |_, packet| asks(&packet.stanza),
+                keep_strangers_out,
+            )
             .hook_wait::<WentOffline, _, _>(Priority::NORMAL, remember);
         Ok((ModLast, registrations))
     }
@@ -93,14 +97,16 @@ async fn may_see(host: &Host, account: &BareJid, asker: &BareJid) -> bool {
     }
 }
 
+fn asks(stanza: &Stanza) -> bool {
+    stanza.kind() == Kind::Iq
+        && stanza.iq_type() == IqType::Get
+        && stanza.payload_ns() == Some(ns::LAST)
+}
+
 /// A query to a resource reaches it only from who may see its presence; others hear `forbidden` (§4).
 async fn keep_strangers_out(host: Host, packet: UserReceivePacket) -> Flow<UserReceivePacket> {
     let stanza = &packet.stanza;
-    let asks = stanza.kind() == Kind::Iq
-        && stanza.iq_type() == IqType::Get
-        && stanza.payload_ns() == Some(ns::LAST);
-    let asker = stanza.from().filter(|_| asks).map(Jid::to_bare);
-    let Some(asker) = asker else {
+    let Some(asker) = stanza.from().map(Jid::to_bare) else {
         return Flow::Next(packet);
     };
     let account = packet.user.to_bare();

@@ -6,9 +6,12 @@
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -106,7 +109,23 @@ impl Priority {
 
 enum Call<H> {
     Now(Box<dyn Fn(H) -> Flow<H> + Send + Sync>),
-    Wait(Box<dyn Fn(H) -> BoxFuture<'static, Flow<H>> + Send + Sync>),
+    Wait {
+        /// Says without waiting which values the handler has anything to do with.
+        wants: Option<Box<dyn Fn(&H) -> bool + Send + Sync>>,
+        call: Box<dyn Fn(H) -> BoxFuture<'static, Flow<H>> + Send + Sync>,
+    },
+}
+
+impl<H> Call<H> {
+    /// Whether the handler has anything to do with `value`. One that cannot tell without a panic is asked.
+    fn wants(&self, value: &H) -> bool {
+        match self {
+            Call::Now(_) | Call::Wait { wants: None, .. } => true,
+            Call::Wait {
+                wants: Some(wants), ..
+            } => catch_unwind(AssertUnwindSafe(|| wants(value))).unwrap_or(true),
+        }
+    }
 }
 
 /// A handler ready to be installed, with its type erased.
@@ -135,7 +154,20 @@ impl HookSpec {
         priority: Priority,
         handler: impl Fn(H) -> BoxFuture<'static, Flow<H>> + Send + Sync + 'static,
     ) -> HookSpec {
-        HookSpec::new::<H>(host, priority, true, Call::Wait(Box::new(handler)))
+        let (wants, call) = (None, Box::new(handler));
+        HookSpec::new::<H>(host, priority, true, Call::Wait { wants, call })
+    }
+
+    /// A handler that may wait, for those values only of which `wants` is true: the others pass it by at the cost
+    /// of that answer.
+    pub fn wait_if<H: Hook>(
+        host: &str,
+        priority: Priority,
+        wants: impl Fn(&H) -> bool + Send + Sync + 'static,
+        handler: impl Fn(H) -> BoxFuture<'static, Flow<H>> + Send + Sync + 'static,
+    ) -> HookSpec {
+        let (wants, call) = (Some(Box::new(wants) as Box<_>), Box::new(handler));
+        HookSpec::new::<H>(host, priority, true, Call::Wait { wants, call })
     }
 
     fn new<H: Hook>(host: &str, priority: Priority, waits: bool, call: Call<H>) -> HookSpec {
@@ -272,8 +304,12 @@ impl Router {
         };
         let mut value = value;
         for entry in entries.iter() {
+            let call = entry.typed::<H>();
+            if !call.wants(&value) {
+                continue;
+            }
             let kept = kept(&value);
-            match run(entry.typed::<H>(), value, self.clock()).await {
+            match run(call, value, self.clock()).await {
                 Ok(Flow::Next(next)) => value = next,
                 Ok(Flow::Stop(last)) => return Folded::Stopped(last),
                 Ok(Flow::Drop) => return Folded::Dropped,
@@ -287,6 +323,15 @@ impl Router {
             }
         }
         Folded::Done(value)
+    }
+
+    /// Whether a fold of `value` would call any handler: asked where a fold can be spared.
+    #[must_use]
+    pub fn is_wanted<H: Hook>(&self, value: &H) -> bool {
+        self.host_table(value.host()).is_some_and(|table| {
+            let mut entries = table.hooks.of::<H>().into_iter().flat_map(|e| e.iter());
+            entries.any(|entry| entry.typed::<H>().wants(value))
+        })
     }
 
     /// Whether anybody of `host` listens to the hook: asked before a fold's value is made.
@@ -339,9 +384,14 @@ async fn run<H: Hook>(call: &Call<H>, value: H, clock: &Clock) -> Result<Flow<H>
         Call::Now(call) => {
             catch_unwind(AssertUnwindSafe(|| call(value))).map_err(|p| panic_text(&*p).to_owned())
         }
-        Call::Wait(call) => {
-            let handler = AssertUnwindSafe(async { call(value).await }).catch_unwind();
-            match clock.timeout(HANDLER_DEADLINE, handler).await {
+        Call::Wait { call, .. } => {
+            let mut handler = pin!(AssertUnwindSafe(async { call(value).await }).catch_unwind());
+            // Most have their answer at hand: only for those that do not is a timer set.
+            let answer = match poll_fn(|cx| Poll::Ready(handler.as_mut().poll(cx))).await {
+                Poll::Ready(answer) => Ok(answer),
+                Poll::Pending => clock.timeout(HANDLER_DEADLINE, handler).await,
+            };
+            match answer {
                 Ok(Ok(flow)) => Ok(flow),
                 Ok(Err(panic)) => Err(panic_text(&*panic).to_owned()),
                 Err(_) => Err(format!("no answer within {} s", HANDLER_DEADLINE.as_secs())),

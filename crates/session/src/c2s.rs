@@ -313,15 +313,17 @@ impl C2s {
             receipt: live.ledger.open(),
         };
         if router.has_handlers::<UserSendPacket>(live.account.domain().as_str()) {
-            step!(packet.meta, "user_send_packet");
             let fold = UserSendPacket {
                 user: live.entry.jid.clone(),
                 stanza: packet.stanza.clone(),
                 meta: packet.meta.clone(),
             };
-            match router.fold_wait(fold).await.value() {
-                Some(fold) => (packet.stanza, packet.meta) = (fold.stanza, fold.meta),
-                None => return packet.drop_by_rule(),
+            if router.is_wanted(&fold) {
+                step!(packet.meta, "user_send_packet");
+                match router.fold_wait(fold).await.value() {
+                    Some(fold) => (packet.stanza, packet.meta) = (fold.stanza, fold.meta),
+                    None => return packet.drop_by_rule(),
+                }
             }
         }
         if packet.stanza.kind() == Kind::Presence {

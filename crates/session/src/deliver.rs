@@ -27,18 +27,27 @@ pub(crate) fn deliver(sessions: &Sessions, packet: Packet) -> Routing {
     {
         return by_kind(sessions, account, packet);
     }
-    let sessions = sessions.clone();
-    Routing::later(async move {
-        let Packet {
+    let Packet {
+        stanza,
+        meta,
+        receipt,
+    } = packet;
+    let fold = SmReceivePacket {
+        account: account.clone(),
+        stanza,
+        meta,
+    };
+    if !sessions.router.is_wanted(&fold) {
+        let SmReceivePacket { stanza, meta, .. } = fold;
+        let packet = Packet {
             stanza,
             meta,
             receipt,
-        } = packet;
-        let fold = SmReceivePacket {
-            account: account.clone(),
-            stanza,
-            meta,
         };
+        return by_kind(sessions, account, packet);
+    }
+    let sessions = sessions.clone();
+    Routing::later(async move {
         match sessions.router.fold_wait(fold).await.value() {
             Some(SmReceivePacket { stanza, meta, .. }) => {
                 by_kind(

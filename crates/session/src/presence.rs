@@ -261,7 +261,7 @@ pub(crate) async fn may_send(sessions: &Sessions, entry: &Entry, stanza: &Stanza
         direction: Direction::Out,
         stanza: stanza.clone(),
     };
-    sessions.router.fold_wait(fold).await.value().is_some()
+    !sessions.router.is_wanted(&fold) || sessions.router.fold_wait(fold).await.value().is_some()
 }
 
 async fn send(sessions: &Sessions, stanza: Stanza) {

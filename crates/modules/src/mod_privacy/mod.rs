@@ -14,7 +14,7 @@ use session::hooks::{
     RosterGetJidInfo, SmReceivePacket, Subscribed, UserSendPacket,
 };
 use storage::PrivacyItem;
-use xmpp::{BareJid, ErrorType, Fragment, Kind, PresenceType};
+use xmpp::{BareJid, ErrorType, Fragment, Kind, PresenceType, Stanza};
 
 use crate::privacy::rules::Sort;
 use crate::privacy::{Privacy, Question, Verdict, with_groups};
@@ -48,9 +48,34 @@ impl Module for ModPrivacy {
             .iq_set(To::Account, ns::PRIVACY, move |host, iq| {
                 query::set(host, iq, opts.clone())
             })
-            .hook_wait::<PrivacyCheckPacket, _, _>(Priority::EARLY, check)
-            .hook_wait::<UserSendPacket, _, _>(Priority::EARLY, refuse_sender)
-            .hook_wait::<SmReceivePacket, _, _>(Priority::EARLY, probed)
+            .hook_wait_if::<PrivacyCheckPacket, _, _, _>(
+                Priority::EARLY,
+                |host, asked| {
+                    let PrivacyCheckPacket {
+                        account,
+                        direction,
+                        stanza,
+                        ..
+                    } = asked;
+                    !Privacy::of(host).surely_passes(account, *direction, stanza)
+                },
+                check,
+            )
+            .hook_wait_if::<UserSendPacket, _, _, _>(
+                Priority::EARLY,
+                |host, sent| {
+                    let (stanza, engine) = (&sent.stanza, Privacy::of(host));
+                    let account = sent.user.to_bare();
+                    stanza.kind() == Kind::Presence
+                        || !engine.surely_passes(&account, Direction::Out, stanza)
+                },
+                refuse_sender,
+            )
+            .hook_wait_if::<SmReceivePacket, _, _, _>(
+                Priority::EARLY,
+                |_, heard| is_probe(&heard.stanza),
+                probed,
+            )
             .hook_wait::<RosterGet, _, _>(Priority::LAST, do_not_probe)
             .hook_wait::<OfflinePage, _, _>(Priority::LAST, pass_over)
             .hook_wait::<RemoveUser, _, _>(Priority::NORMAL, forget);
@@ -109,13 +134,13 @@ async fn refuse_sender(host: Host, sent: UserSendPacket) -> Flow<UserSendPacket>
     Flow::Drop
 }
 
+fn is_probe(stanza: &Stanza) -> bool {
+    stanza.kind() == Kind::Presence && stanza.presence_type() == PresenceType::Probe
+}
+
 /// Answers a probe for those resources only whose rules let their presence out (XEP-0191 §3.3: whoever is blocked
 /// hears nothing).
 async fn probed(host: Host, heard: SmReceivePacket) -> Flow<SmReceivePacket> {
-    if heard.stanza.kind() != Kind::Presence || heard.stanza.presence_type() != PresenceType::Probe
-    {
-        return Flow::Next(heard);
-    }
     let (account, Some(asker)) = (&heard.account, heard.stanza.from().cloned()) else {
         return Flow::Next(heard);
     };

@@ -207,6 +207,41 @@ async fn a_handler_that_is_late_counts_as_failed() {
 }
 
 #[tokio::test]
+async fn a_value_passes_by_who_does_not_want_it() {
+    let stage = Stage::new().await;
+    let asked = OpenWaits(vec!["asked"]);
+    assert!(!stage.router.is_wanted(&asked), "nobody is there");
+    let ask = HookSpec::wait_if::<OpenWaits>(
+        A,
+        Priority::NORMAL,
+        |fold| fold.0.contains(&"asked"),
+        |fold| async { Flow::Next(fold.and("answered")) }.boxed(),
+    );
+    stage.hook("ask", ask).await.expect("installed");
+    let other = OpenWaits(vec!["other"]);
+    assert!(stage.router.is_wanted(&asked) && !stage.router.is_wanted(&other));
+    assert_eq!(
+        stage.router.fold_wait(other.clone()).await,
+        Folded::Done(other)
+    );
+    assert_eq!(
+        stage.router.fold_wait(asked).await,
+        Folded::Done(OpenWaits(vec!["asked", "answered"]))
+    );
+    assert_eq!(stage.system.clock().timers(), 0, "no timer was left");
+    // Who cannot tell is asked, so that what fails closed does.
+    let torn = HookSpec::wait_if::<ClosedWaits>(
+        A,
+        Priority::NORMAL,
+        |_| panic!("cannot tell"),
+        |_| async { Flow::Drop }.boxed(),
+    );
+    stage.hook("torn", torn).await.expect("installed");
+    let closed = stage.router.fold_wait(ClosedWaits(vec![])).await;
+    assert_eq!(closed, Folded::Dropped);
+}
+
+#[tokio::test]
 async fn a_handler_that_waits_is_refused_where_nobody_may() {
     let stage = Stage::new().await;
     let waits = HookSpec::wait::<Open>(A, Priority::NORMAL, |f| async { Flow::Next(f) }.boxed());

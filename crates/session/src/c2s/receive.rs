@@ -28,26 +28,31 @@ impl C2s {
         let host = live.account.domain().as_str();
         let router = self.sessions.router.clone();
         if router.has_handlers::<PrivacyCheckPacket>(host) {
-            step!(parcel.get().meta, "privacy_check_packet", direction = "in");
             let fold = PrivacyCheckPacket {
                 account: live.account.clone(),
                 session: Some(live.entry.jid.clone()),
                 direction: Direction::In,
                 stanza: parcel.get().stanza.clone(),
             };
-            if router.fold_wait(fold).await.value().is_none() {
-                return self.blocked(parcel.take()).await;
+            if router.is_wanted(&fold) {
+                step!(parcel.get().meta, "privacy_check_packet", direction = "in");
+                if router.fold_wait(fold).await.value().is_none() {
+                    return self.blocked(parcel.take()).await;
+                }
             }
         }
         if !router.has_handlers::<UserReceivePacket>(host) {
             return self.offer(parcel, ctx).await;
         }
-        step!(parcel.get().meta, "user_receive_packet");
         let fold = UserReceivePacket {
             user: live.entry.jid.clone(),
             stanza: parcel.get().stanza.clone(),
             meta: parcel.get().meta.clone(),
         };
+        if !router.is_wanted(&fold) {
+            return self.offer(parcel, ctx).await;
+        }
+        step!(parcel.get().meta, "user_receive_packet");
         match router.fold_wait(fold).await.value() {
             Some(fold) => {
                 let mut packet = parcel.take();
