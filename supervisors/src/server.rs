@@ -296,6 +296,12 @@ impl Server {
         self.steer.stopped().await;
     }
 
+    /// Whether the end that was ordered is that of this run alone: the program is to start anew.
+    #[must_use]
+    pub fn starts_again(&self) -> bool {
+        self.steer.starts_again()
+    }
+
     /// Resolves when the root of the tree gave up.
     pub async fn failed(&self) -> ExitReason {
         self.app.watch().await

@@ -1,6 +1,7 @@
 //! What the commands ask of the binary: the configuration file, kept changes, reload, the end.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use config::{Described, Options, Overrides};
@@ -32,6 +33,8 @@ struct Inner {
     /// What takes other directives for the log.
     log: OnceLock<SetLog>,
     stop: Notify,
+    /// The program starts anew after its end.
+    again: AtomicBool,
 }
 
 /// Takes other directives for the log, which were found good.
@@ -48,6 +51,7 @@ impl Steer {
             works: OnceLock::new(),
             log: OnceLock::new(),
             stop: Notify::new(),
+            again: AtomicBool::new(false),
         }))
     }
 
@@ -72,6 +76,11 @@ impl Steer {
     /// Resolves when the end was ordered.
     pub(crate) async fn stopped(&self) {
         self.0.stop.notified().await;
+    }
+
+    /// Whether the program is to start anew after its end.
+    pub(crate) fn starts_again(&self) -> bool {
+        self.0.again.load(Ordering::Relaxed)
     }
 
     /// Makes the server what `new` says.
@@ -250,6 +259,11 @@ impl Steering for Steer {
     }
 
     fn stop(&self) {
+        self.0.stop.notify_one();
+    }
+
+    fn restart(&self) {
+        self.0.again.store(true, Ordering::Relaxed);
         self.0.stop.notify_one();
     }
 }

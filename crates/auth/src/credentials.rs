@@ -121,9 +121,19 @@ impl Auth {
     }
 
     /// What made-up salts come from: the same for as long as the store lives.
-    async fn decoy_secret(&self) -> Result<&Secret, StorageError> {
-        let make = || self.0.storage.secrets.get_or_create(DECOY_SECRET);
-        self.0.decoy.get_or_try_init(make).await
+    async fn decoy_secret(&self) -> Result<Arc<Secret>, StorageError> {
+        if let Some(secret) = &*self.0.decoy.read() {
+            return Ok(Arc::clone(secret));
+        }
+        let secret = self.0.storage.secrets.get_or_create(DECOY_SECRET).await?;
+        Ok(Arc::clone(
+            self.0.decoy.write().get_or_insert(Arc::new(secret)),
+        ))
+    }
+
+    /// The store holds other data than before: what was read of them at some time is read again.
+    pub fn forget(&self) {
+        *self.0.decoy.write() = None;
     }
 
     /// Whether the keys are those of the password. Takes as long for made-up keys.

@@ -22,8 +22,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use otp::{Clock, System};
+use parking_lot::RwLock;
 use storage::{Secret, Storage};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::Semaphore;
 use xmpp::{BareJid, Condition, StanzaError};
 
 use credentials::Withheld;
@@ -108,7 +109,7 @@ struct Inner {
     clock: Clock,
     options: AuthOptions,
     hashing: Arc<Semaphore>,
-    decoy: OnceCell<Secret>,
+    decoy: RwLock<Option<Arc<Secret>>>,
     withheld: Withheld,
     budgets: Budgets,
 }
@@ -122,7 +123,7 @@ impl Auth {
             hashing: Arc::new(Semaphore::new(options.hashing.max(1))),
             budgets: Budgets::new(system.clock().clone(), options.budgets.clone()),
             options,
-            decoy: OnceCell::new(),
+            decoy: RwLock::default(),
             withheld: Withheld::default(),
         }))
     }

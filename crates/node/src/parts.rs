@@ -92,6 +92,9 @@ pub trait Steering: Send + Sync + 'static {
 
     /// Begins the orderly end of the program.
     fn stop(&self);
+
+    /// Begins the orderly end of the program, after which it starts anew as it was started.
+    fn restart(&self);
 }
 
 /// A handle to a running server; cheap to clone.

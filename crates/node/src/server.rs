@@ -6,6 +6,8 @@ use admin::{Arg, Args, Branch, Command, CommandError, Value};
 use futures_util::future::join_all;
 use otp::TreeNode;
 
+use gen_mod::Modules;
+
 use crate::parts::{Node, folder, store};
 
 /// How long a change of the whole server may take: it may start a thousand hosts.
@@ -22,6 +24,7 @@ pub(crate) fn commands(node: &Node) -> Vec<Command> {
     [
         status,
         stop,
+        restart,
         tree,
         route_list,
         hook_list,
@@ -75,6 +78,18 @@ fn stop(node: &Node) -> Command {
         "Ends the node in order: sessions are closed, nothing accepted is lost.",
         move |_, _| {
             node.steering.stop();
+            async { Ok(Value::Nothing) }
+        },
+    )
+}
+
+fn restart(node: &Node) -> Command {
+    let node = node.clone();
+    Command::new(
+        "restart",
+        "Ends the node in order and starts it anew, with the program and the configuration that are there then.",
+        move |_, _| {
+            node.steering.restart();
             async { Ok(Value::Nothing) }
         },
     )
@@ -318,8 +333,16 @@ fn restore(node: &Node) -> Command {
                         "the database is restored, the rest is not: {why}"
                     ))
                 })?);
-                for host in node.hosts.all().keys() {
-                    node.auth.survey(host).await.map_err(store)?;
+                node.auth.forget();
+                for (name, host) in node.hosts.all().iter() {
+                    node.auth.survey(name).await.map_err(store)?;
+                    // What modules read at their start was another host's past.
+                    for module in host.modules.list() {
+                        if let Err(error) = Modules::of(host).restart(module.name).await {
+                            let module = module.name;
+                            done.push(format!("{module} of {name} did not start again: {error}"));
+                        }
+                    }
                 }
                 Ok(Value::List(done.into_iter().map(Value::from).collect()))
             }

@@ -73,7 +73,7 @@ fn main() -> ExitCode {
     let handle = log.reload_handle();
     log.init();
     raise_file_limit();
-    let code = runtime.block_on(async {
+    let (code, again) = runtime.block_on(async {
         match Server::start_loaded(place, loaded, Clock::real()).await {
             Ok(server) => {
                 server.on_log(move |directives| {
@@ -85,14 +85,42 @@ fn main() -> ExitCode {
                         tracing::error!(target: "natter::node", %error, "log directives not changed");
                     }
                 });
-                run(&server).await
+                (run(&server).await, server.starts_again())
             }
-            Err(error) => complain(code_of(&error), &error.to_string()),
+            Err(error) => (complain(code_of(&error), &error.to_string()), false),
         }
     });
     // A store's thread that hangs must not keep the program.
     runtime.shutdown_background();
-    code
+    if again { start_again() } else { code }
+}
+
+/// Makes this process the program anew, with the words it was started with: who watches it by its number, such as
+/// systemd, sees no end.
+fn start_again() -> ExitCode {
+    use std::os::unix::process::CommandExt;
+    let mut words = std::env::args_os();
+    let program = std::env::current_exe()
+        .ok()
+        .or_else(|| words.next().map(PathBuf::from));
+    let Some(program) = program else {
+        return complain(
+            FAILED,
+            "cannot start again: the program's own name is not known",
+        );
+    };
+    // The program may have been replaced by a newer one: Linux then says where the old one was.
+    let program = match program.to_string_lossy().strip_suffix(" (deleted)") {
+        Some(path) => PathBuf::from(path),
+        None => program,
+    };
+    let error = std::process::Command::new(&program)
+        .args(std::env::args_os().skip(1))
+        .exec();
+    complain(
+        FAILED,
+        &format!("cannot start {} again: {error}", program.display()),
+    )
 }
 
 fn code_of(error: &ServerError) -> u8 {

@@ -24,6 +24,7 @@ async fn a_backup_under_load_is_one_moment_and_is_restored_elsewhere() {
     old.done("register alice a.example secret").await;
     old.done("register bob a.example secret").await;
     old.done("module_start a.example mod_echo").await;
+    old.done("motd_set a.example Hello").await;
     let bob = xmpp::parse_bare("bob@a.example").expect("an address");
     let (stored, goes_on) = (
         Arc::new(AtomicUsize::new(0)),
@@ -80,6 +81,11 @@ async fn a_backup_under_load_is_one_moment_and_is_restored_elsewhere() {
     let mut alice = Peer::dial(at).await;
     alice.logs_in("alice", "a.example", "secret").await;
     drop(alice);
+    // What modules keep in mind is what the backup holds.
+    assert_eq!(
+        new.done("motd a.example").await,
+        old.done("motd a.example").await
+    );
     // Hot changes, too.
     assert!(new.has_route("echo.a.example").await && !new.has_route("echo.b.example").await);
     // The messages are the first so many, without a gap.

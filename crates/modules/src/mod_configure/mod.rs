@@ -31,7 +31,7 @@ const ADMIN: &str = "http://jabber.org/protocol/admin";
 pub struct ModConfigure;
 
 /// An end of the service that was ordered with a delay.
-struct ShutDown(Caller);
+struct ShutDown(&'static str, Caller);
 
 /// What every handler is given.
 #[derive(Clone)]
@@ -43,17 +43,15 @@ struct Office {
     end: Arc<dyn Fn(Order) -> bool + Send + Sync>,
 }
 
-/// End the service after this time, for that caller.
-struct Order(Duration, Caller);
+/// End the service after this time, by that command of the node, for that caller.
+struct Order(Duration, &'static str, Caller);
 
 impl Module for ModConfigure {
     const NAME: &'static str = "mod_configure";
     const SOURCES: &'static [Source] = &[xep(
         133,
         "1.3.1",
-        Partial(
-            "no restart: what started the program restarts it; passwords are not kept, so none is shown",
-        ),
+        Partial("passwords are not kept, so none is shown"),
     )];
     const DEPENDS: &'static [gen_mod::Depends] = &[needs("mod_adhoc")];
     type Opts = NoOpts;
@@ -84,12 +82,13 @@ impl Module for ModConfigure {
     async fn handle_info(&mut self, info: Info, ctx: &ModuleCtx) {
         match info {
             Info::Message(message) => match message.downcast::<Order>() {
-                Ok(order) => ctx.send_after(order.0, ShutDown(order.1)),
+                Ok(order) => ctx.send_after(order.0, ShutDown(order.1, order.2)),
                 Err(message) => {
                     if let Ok(order) = message.downcast::<ShutDown>() {
+                        let ShutDown(command, caller) = &*order;
                         let nothing = Given::nothing();
                         // The registry logs how it went.
-                        let _ = ctx.host.commands.execute(&order.0, "stop", &nothing).await;
+                        let _ = ctx.host.commands.execute(caller, command, &nothing).await;
                     }
                 }
             },
@@ -256,9 +255,8 @@ impl Ask<'_> {
             "edit-whitelist" => self.edit_list(HostList::White, filled).await,
             "set-welcome" | "delete-welcome" => self.welcome(filled).await,
             "edit-admin" => self.edit_admins(filled).await,
-            "restart" => Err(Condition::FeatureNotImplemented
-                .text("shut the service down; what started it starts it again")),
-            "shutdown" => self.shut_down(filled).await,
+            "restart" => self.end("restart", filled).await,
+            "shutdown" => self.end("stop", filled).await,
             _ => self.of_users(filled).await,
         }
     }

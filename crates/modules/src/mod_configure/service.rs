@@ -133,7 +133,11 @@ impl Ask<'_> {
     /// # Errors
     ///
     /// `not-acceptable`: the delay is none; and those of [`Ask::run`].
-    pub(super) async fn shut_down(&self, filled: Option<&Filled>) -> Result<Step, StanzaError> {
+    pub(super) async fn end(
+        &self,
+        command: &'static str,
+        filled: Option<&Filled>,
+    ) -> Result<Step, StanzaError> {
         let Some(filled) = filled else {
             let mut delay = Field::new(FieldKind::ListSingle, "delay", "Time before the end");
             for (value, label) in DELAYS {
@@ -142,7 +146,7 @@ impl Ask<'_> {
             let announcement = Field::new(FieldKind::TextMulti, "announcement", "Announcement");
             let form = self
                 .duty
-                .form("Fill out this form to shut down the service.");
+                .form("Say when, and what the users are told before.");
             return Ok(Step::ask(
                 form.field(delay.with(["30"])).field(announcement),
             ));
@@ -157,10 +161,17 @@ impl Ask<'_> {
             self.run("announce", &[&self.host().name, &text], None)
                 .await?;
         }
-        let order = Order(Duration::from_secs(delay), self.caller.clone());
+        let order = Order(Duration::from_secs(delay), command, self.caller.clone());
+        let then = if command == "restart" {
+            " and starts anew"
+        } else {
+            ""
+        };
         if !(self.office.end)(order) {
             return Err(Condition::InternalServerError.into());
         }
-        Ok(Step::said(format!("The service ends in {delay} seconds.")))
+        Ok(Step::said(format!(
+            "The service ends in {delay} seconds{then}."
+        )))
     }
 }
