@@ -8,6 +8,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -21,7 +22,7 @@ use crate::run::{Port, Upgrade};
 use crate::system::System;
 
 /// A queue with more room than this is given back when it has run empty.
-const KEEP_CAPACITY: usize = 64;
+const KEEP_CAPACITY: usize = 8;
 
 /// The cell of a process that fills the behaviour `S`; every version with the same messages has the same cell type.
 pub(crate) type CellOf<S> = Cell<
@@ -47,7 +48,6 @@ pub(crate) enum Mail<C, R, K, I> {
 pub(crate) enum Next<C, R, K, I> {
     Mail(Mail<C, R, K, I>),
     Stop(ExitReason),
-    Idle,
 }
 
 struct Entry<C, R, K, I> {
@@ -62,8 +62,8 @@ struct Mailbox<C, R, K, I> {
     bytes: usize,
     /// The running task; gone when the process has ended.
     port: Option<Port>,
-    /// The task has been told that there is something, or is at it.
-    awake: bool,
+    /// The task, while it waits for something to come.
+    waiting: Option<Waker>,
     /// Nothing more is taken in.
     closed: bool,
     killed: bool,
@@ -305,7 +305,7 @@ where
                 queue: VecDeque::new(),
                 bytes: 0,
                 port: None,
-                awake: true,
+                waiting: None,
                 closed: false,
                 killed: false,
                 stop: None,
@@ -322,8 +322,8 @@ where
         if mailbox.killed {
             port.kill();
         }
-        mailbox.awake = true;
-        port.wake();
+        mailbox.waiting = None;
+        port.begin();
         mailbox.port = Some(port);
     }
 
@@ -379,19 +379,16 @@ where
     }
 
     fn wake(&self, mailbox: &mut Mailbox<C, R, K, I>) {
-        if !mailbox.awake
-            && let Some(port) = &mailbox.port
-        {
-            port.wake();
-            mailbox.awake = true;
+        if let Some(waiting) = mailbox.waiting.take() {
+            waiting.wake();
         }
     }
 
-    /// Takes what comes next; after `Idle` the task is told anew when there is something.
-    pub(crate) fn next(&self) -> Next<C, R, K, I> {
+    /// Takes what comes next, or has the task woken when something comes.
+    pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Next<C, R, K, I>> {
         let mut mailbox = self.mailbox.lock();
         if let Some(reason) = mailbox.stop.take() {
-            return Next::Stop(reason);
+            return Poll::Ready(Next::Stop(reason));
         }
         let mail = match mailbox.control.pop_front() {
             Some(mail) => mail,
@@ -404,8 +401,8 @@ where
                     entry.mail
                 }
                 None => {
-                    mailbox.awake = false;
-                    return Next::Idle;
+                    mailbox.waiting = Some(cx.waker().clone());
+                    return Poll::Pending;
                 }
             },
         };
@@ -417,7 +414,7 @@ where
         // Only the process itself writes this count.
         let handled = self.head.handled.load(Ordering::Relaxed);
         self.head.handled.store(handled + 1, Ordering::Relaxed);
-        Next::Mail(mail)
+        Poll::Ready(Next::Mail(mail))
     }
 
     /// Takes nothing in any more. What is queued stays until [`Cell::clear`].
@@ -431,6 +428,7 @@ where
         let mut mailbox = self.mailbox.lock();
         mailbox.closed = true;
         mailbox.port = None;
+        mailbox.waiting = None;
         mailbox.bytes = 0;
         let control = std::mem::take(&mut mailbox.control);
         let queue = std::mem::take(&mut mailbox.queue);

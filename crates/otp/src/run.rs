@@ -1,12 +1,12 @@
 //! The loop of a process, on one `ractor` actor.
 //!
-//! The mailbox is ours (see `cell`): the actor is only told that there is something in it. That gives what the actor
-//! library has not: messages that overtake, an exact moment at which the mailbox closes, a stop that waits for the
-//! current handler only, and a process that changes its code under its mailbox. Killing is the library's: its
-//! signal drops a handler that waits.
+//! The mailbox is ours (see `cell`): the actor is told once to begin, and its handler waits for mail until the process
+//! ends. That gives what the actor library has not: messages that overtake, an exact moment at which the mailbox
+//! closes, a stop that waits for the current handler only, and a process that changes its code under its mailbox; and
+//! a message costs a push and a wake-up. Killing is the library's: its signal drops a handler that waits.
 
 use std::any::Any;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -25,16 +25,16 @@ use crate::pid::{AnyPid, Fault, Pid, UpgradeError};
 use crate::registry::Name;
 use crate::supervisor::StartError;
 
-/// Says that there is something in the mailbox.
-pub(crate) struct Wake;
+/// The one message an actor gets: its process begins.
+pub(crate) struct Begin;
 
 /// The actor that runs a process.
-pub(crate) struct Port(ActorRef<Wake>);
+pub(crate) struct Port(ActorRef<Begin>);
 
 impl Port {
-    pub(crate) fn wake(&self) {
+    pub(crate) fn begin(&self) {
         // An actor that has ended has emptied the mailbox, or will.
-        let _ = self.0.send_message(Wake);
+        let _ = self.0.send_message(Begin);
     }
 
     pub(crate) fn kill(&self) {
@@ -60,7 +60,6 @@ struct Body<S: GenServer> {
 }
 
 enum Step {
-    Idle,
     End(ExitReason),
     /// Another body runs the process now.
     Moved,
@@ -69,13 +68,13 @@ enum Step {
 struct Shell<S>(PhantomData<fn() -> S>);
 
 impl<S: GenServer> Actor for Shell<S> {
-    type Msg = Wake;
+    type Msg = Begin;
     type State = Box<Body<S>>;
     type Arguments = Box<Body<S>>;
 
     fn pre_start(
         &self,
-        _myself: ActorRef<Wake>,
+        _myself: ActorRef<Begin>,
         body: Box<Body<S>>,
     ) -> impl Future<Output = Result<Box<Body<S>>, ActorProcessingErr>> + Send {
         std::future::ready(Ok(body))
@@ -83,13 +82,12 @@ impl<S: GenServer> Actor for Shell<S> {
 
     async fn handle(
         &self,
-        myself: ActorRef<Wake>,
-        _wake: Wake,
+        myself: ActorRef<Begin>,
+        _begin: Begin,
         body: &mut Box<Body<S>>,
     ) -> Result<(), ActorProcessingErr> {
         let step = AssertUnwindSafe(body.run()).catch_unwind().await;
         match step {
-            Ok(Step::Idle) => return Ok(()),
             Ok(Step::Moved) => body.left = true,
             Ok(Step::End(reason)) => body.end(reason),
             Err(panic) => body.end(ExitReason::Panic(panic_text(&*panic))),
@@ -101,17 +99,13 @@ impl<S: GenServer> Actor for Shell<S> {
 
 impl<S: GenServer> Body<S> {
     async fn run(&mut self) -> Step {
-        if self.left {
-            return Step::Moved;
-        }
         if let Some((args, started)) = self.start.take()
             && let Some(step) = self.init(args, started).await
         {
             return step;
         }
         loop {
-            let flow = match self.cell.next() {
-                Next::Idle => return Step::Idle,
+            let flow = match poll_fn(|cx| self.cell.poll_next(cx)).await {
                 Next::Stop(reason) => Flow::Stop(reason),
                 Next::Mail(Mail::Upgrade(upgrade)) => match self.upgrade(upgrade).await {
                     Some(step) => return step,
