@@ -156,19 +156,31 @@ impl Drop for Credit {
     fn drop(&mut self) {
         if let Some(gate) = &self.gate {
             let mut out = gate.out.lock();
+            let was_open = gate.is_open(&out);
             out.elements -= 1;
             out.bytes -= self.bytes;
             drop(out);
-            gate.waker.wake();
+            // A task that still has credit waits for its peer, not for this.
+            if !was_open {
+                gate.waker.wake();
+            }
         }
     }
 }
 
 /// Credit that is out, and whom to wake when it changes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Gate {
     out: Mutex<Out>,
+    /// Elements and bytes that may be out.
+    limits: (usize, usize),
     waker: AtomicWaker,
+}
+
+impl Gate {
+    fn is_open(&self, out: &Out) -> bool {
+        out.elements < self.limits.0 && out.bytes < self.limits.1
+    }
 }
 
 #[derive(Debug, Default)]
@@ -364,7 +376,11 @@ impl<P: Send + 'static> Io<P> {
     ) -> (IoHandle<P>, Io<P>) {
         let shared = Arc::new(Shared {
             outbox: Mutex::new(Outbox::new(options.outbox_bytes)),
-            gate: Arc::new(Gate::default()),
+            gate: Arc::new(Gate {
+                out: Mutex::default(),
+                limits: (options.credit_elements, options.credit_bytes),
+                waker: AtomicWaker::new(),
+            }),
         });
         let task = Io {
             transport: Box::new(transport),
@@ -490,8 +506,8 @@ impl<P: Send + 'static> Io<P> {
             Hearing::One => true,
             Hearing::Waiting | Hearing::Over => false,
             Hearing::Flow => {
-                let out = self.shared.gate.out.lock();
-                out.elements < self.options.credit_elements && out.bytes < self.options.credit_bytes
+                let gate = &self.shared.gate;
+                gate.is_open(&gate.out.lock())
             }
         }
     }
