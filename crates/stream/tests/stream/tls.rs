@@ -1,11 +1,9 @@
 //! STARTTLS and direct TLS over TCP on loopback, against a client that trusts a private CA only.
 
-mod common;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::*;
+use crate::common::*;
 use net::{ALPN_CLIENT, Certificates, Sources};
 use otp::{Clock, DeadLetterBox, Envelope};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};

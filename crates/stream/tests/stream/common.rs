@@ -1,6 +1,5 @@
 //! A stream without a session: the IO task and the negotiation joined as a session's process joins
 //! them, and a raw peer.
-#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -111,7 +110,7 @@ pub enum Seen {
     Authenticated(BareJid),
     Bound(FullJid),
     /// A stanza after bind, its name and what it holds.
-    Stanza(xml::Element, Credit),
+    Stanza(xml::Element),
     Failed(String),
     Detached(Detached),
 }
@@ -168,10 +167,10 @@ impl Server {
                     continue;
                 }
                 IoEvent::Open(header) => self.negotiation.open(header),
-                IoEvent::Element(element, credit) => {
+                IoEvent::Element(element, _credit) => {
                     let bound = self.negotiation.state().bound.is_some();
                     if bound && !self.negotiation.claims(&element) {
-                        return Seen::Stanza(element, credit);
+                        return Seen::Stanza(element);
                     }
                     self.negotiation.element(element).await
                 }

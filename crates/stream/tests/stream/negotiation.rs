@@ -1,11 +1,9 @@
 //! From the first header to a bound resource, over memory: what is answered to what.
 
-mod common;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::*;
+use crate::common::*;
 use futures_util::future::BoxFuture;
 use otp::Clock;
 use stream::*;
@@ -104,7 +102,7 @@ async fn a_login_step_by_step() {
         matches!(authenticated, Seen::Authenticated(account) if account.to_string() == "alice@a.example")
     );
     assert!(matches!(bound, Seen::Bound(jid) if jid.as_str() == "alice@a.example/desk"));
-    assert!(matches!(stanza, Seen::Stanza(element, _) if element.name() == "message"));
+    assert!(matches!(stanza, Seen::Stanza(element) if element.name() == "message"));
     let end = tokio::spawn(async move { server.see().await });
     assert_eq!(read_all(&mut peer).await, "</stream:stream>");
     drop(peer);
@@ -137,7 +135,7 @@ async fn everything_in_one_segment_or_byte_by_byte() {
         let ids: Vec<_> = seen
             .iter()
             .filter_map(|seen| match seen {
-                Seen::Stanza(element, _) => element.attr("id"),
+                Seen::Stanza(element) => element.attr("id"),
                 _ => None,
             })
             .collect();
@@ -396,7 +394,7 @@ async fn sixty_seconds_for_everything() {
     assert!(
         matches!(
             &seen[..],
-            [Seen::Failed(_), Seen::Detached(Detached::Closed)]
+            [Seen::Failed(why), Seen::Detached(Detached::Closed)] if why == "connection-timeout"
         ),
         "{seen:?}"
     );

@@ -1,16 +1,14 @@
 //! What an answer is worth when threads, processes and disks fail.
 
-mod stage;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::stage::{Stage, alice, contact, crash_image, jid, message, put, start};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use otp::{Clock, System};
-use stage::{Stage, alice, contact, crash_image, jid, message, put, start};
 use storage::{
     Batch, Fault, FaultPoint, OfflineLimits, RosterItem, Storage, StorageError, StorageOptions,
     Stored,

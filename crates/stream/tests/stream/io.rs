@@ -1,11 +1,9 @@
 //! The IO task: credit, queue, ends, and parcels that are written or come back, exactly once.
 
-mod common;
-
 use std::time::Duration;
 
+use crate::common::*;
 use bytes::Bytes;
-use common::*;
 use otp::{Clock, DeadLetterBox, Envelope};
 use stream::{Detached, Framing, IoEvent, IoOptions, Outbound, Proceed, TlsPolicy, memory};
 use tokio::io::AsyncWriteExt;

@@ -1,8 +1,6 @@
 //! Privacy lists: they come back as they were put, and go with their account.
 
-mod stage;
-
-use stage::{Stage, alice, jid};
+use crate::stage::{Stage, alice, jid};
 use storage::{
     PrivacyAction, PrivacyItem, PrivacyKinds, PrivacyList, PrivacyLists, PrivacyWho, Subscription,
 };

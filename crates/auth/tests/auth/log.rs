@@ -1,12 +1,10 @@
 //! The one line of a login that failed.
 
-mod stage;
-
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use crate::stage::{Client, HOST, protected, stage};
 use auth::{Channel, SaslCondition};
-use stage::{Client, HOST, protected, stage};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Keeps what is logged.

@@ -1,10 +1,8 @@
 //! What each store keeps and gives back, over real files.
 
-mod stage;
-
 use std::time::Duration;
 
-use stage::{Stage, alice, contact, jid, message, put};
+use crate::stage::{Stage, alice, contact, jid, message, put};
 use storage::{
     Batch, Credential, LastSeen, OfflineLimits, OfflineMessage, PrivateData, Role, RosterChange,
     RosterItem, StorageError, Stored, Subscription,

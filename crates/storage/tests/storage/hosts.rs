@@ -1,8 +1,6 @@
 //! What hosts keep: messages of the day, lists of addresses, and who is what.
 
-mod stage;
-
-use stage::{Stage, alice, jid};
+use crate::stage::{Stage, alice, jid};
 use storage::{HostList, Role};
 use xmpp::parse_jid;
 

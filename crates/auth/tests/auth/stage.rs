@@ -1,7 +1,5 @@
 //! A server where alice has the password `pencil`, and a client of SCRAM.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-
 use auth::{Auth, AuthOptions, Channel, Exchange, Step};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,7 +1,5 @@
 //! A store with its processes in a temporary folder, its clock in hand.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-
 use std::path::Path;
 use std::time::Duration;
 

@@ -1,10 +1,8 @@
 //! Invitations: used so often and no more, for so long and no longer.
 
-mod stage;
-
 use std::time::Duration;
 
-use stage::{Stage, alice, jid};
+use crate::stage::{Stage, alice, jid};
 use storage::{Invite, InviteKind, StorageError};
 
 const HOST: &str = "a.example";
