@@ -181,6 +181,17 @@ impl Registrations {
         })
     }
 
+    /// As [`Registrations::hook`], for those values only of which `wants` is true.
+    #[must_use]
+    pub fn hook_if<H: Hook>(
+        self,
+        priority: Priority,
+        wants: impl Fn(&Host, &H) -> bool + Send + Sync + 'static,
+        handler: impl Fn(&Host, H) -> Flow<H> + Send + Sync + 'static,
+    ) -> Self {
+        self.hook(priority, handler).only_if(wants)
+    }
+
     /// As [`Registrations::hook_wait`], for those values only of which `wants` is true. `wants` runs for every value
     /// of the fold, so it only looks at what is at hand.
     #[must_use]
@@ -191,19 +202,21 @@ impl Registrations {
         F: Fn(Host, H) -> A + Send + Sync + 'static,
         A: Future<Output = Flow<H>> + Send + 'static,
     {
+        self.hook_wait(priority, handler).only_if(wants)
+    }
+
+    /// Narrows the handler that was registered last.
+    fn only_if<H: Hook>(
+        mut self,
+        wants: impl Fn(&Host, &H) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let last = self.parts.pop().expect("a handler was registered last");
         self.part(move |ctx| {
             let host = ctx.host.clone();
-            let wants = {
-                let host = ctx.host.clone();
-                move |value: &H| wants(&host, value)
-            };
-            let handler = move |value| handler(host.clone(), value).boxed();
-            Part::Hook(HookSpec::wait_if::<H>(
-                &ctx.host.name,
-                priority,
-                wants,
-                handler,
-            ))
+            match last(ctx) {
+                Part::Hook(spec) => Part::Hook(spec.only_if::<H>(move |value| wants(&host, value))),
+                _ => unreachable!("a handler was registered last"),
+            }
         })
     }
 

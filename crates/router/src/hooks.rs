@@ -107,24 +107,25 @@ impl Priority {
     pub const LAST: Priority = Priority(100);
 }
 
+/// Says without waiting whether a handler has anything to do with a value.
+type Wants<H> = Box<dyn Fn(&H) -> bool + Send + Sync>;
+
 enum Call<H> {
     Now(Box<dyn Fn(H) -> Flow<H> + Send + Sync>),
-    Wait {
-        /// Says without waiting which values the handler has anything to do with.
-        wants: Option<Box<dyn Fn(&H) -> bool + Send + Sync>>,
-        call: Box<dyn Fn(H) -> BoxFuture<'static, Flow<H>> + Send + Sync>,
-    },
+    Wait(Box<dyn Fn(H) -> BoxFuture<'static, Flow<H>> + Send + Sync>),
 }
 
-impl<H> Call<H> {
-    /// Whether the handler has anything to do with `value`. One that cannot tell without a panic is asked.
+struct Handler<H> {
+    wants: Option<Wants<H>>,
+    call: Call<H>,
+}
+
+impl<H> Handler<H> {
+    /// Whether it has anything to do with `value`. One that cannot tell without a panic is asked.
     fn wants(&self, value: &H) -> bool {
-        match self {
-            Call::Now(_) | Call::Wait { wants: None, .. } => true,
-            Call::Wait {
-                wants: Some(wants), ..
-            } => catch_unwind(AssertUnwindSafe(|| wants(value))).unwrap_or(true),
-        }
+        self.wants
+            .as_ref()
+            .is_none_or(|wants| catch_unwind(AssertUnwindSafe(|| wants(value))).unwrap_or(true))
     }
 }
 
@@ -135,7 +136,7 @@ pub struct HookSpec {
     pub(crate) host: Arc<str>,
     pub(crate) priority: Priority,
     pub(crate) waits: bool,
-    call: Arc<dyn Any + Send + Sync>,
+    handler: Arc<dyn Any + Send + Sync>,
 }
 
 impl HookSpec {
@@ -154,20 +155,21 @@ impl HookSpec {
         priority: Priority,
         handler: impl Fn(H) -> BoxFuture<'static, Flow<H>> + Send + Sync + 'static,
     ) -> HookSpec {
-        let (wants, call) = (None, Box::new(handler));
-        HookSpec::new::<H>(host, priority, true, Call::Wait { wants, call })
+        HookSpec::new::<H>(host, priority, true, Call::Wait(Box::new(handler)))
     }
 
-    /// A handler that may wait, for those values only of which `wants` is true: the others pass it by at the cost
-    /// of that answer.
-    pub fn wait_if<H: Hook>(
-        host: &str,
-        priority: Priority,
-        wants: impl Fn(&H) -> bool + Send + Sync + 'static,
-        handler: impl Fn(H) -> BoxFuture<'static, Flow<H>> + Send + Sync + 'static,
-    ) -> HookSpec {
-        let (wants, call) = (Some(Box::new(wants) as Box<_>), Box::new(handler));
-        HookSpec::new::<H>(host, priority, true, Call::Wait { wants, call })
+    /// The same handler for those values of `H` only of which `wants` is true: the others pass it by at the cost of
+    /// that answer.
+    ///
+    /// # Panics
+    ///
+    /// When it is a handler of another hook.
+    #[must_use]
+    pub fn only_if<H: Hook>(mut self, wants: impl Fn(&H) -> bool + Send + Sync + 'static) -> Self {
+        let handler = Arc::get_mut(&mut self.handler).and_then(|any| any.downcast_mut());
+        let handler: &mut Handler<H> = handler.expect("a handler of this hook, not installed yet");
+        handler.wants = Some(Box::new(wants));
+        self
     }
 
     fn new<H: Hook>(host: &str, priority: Priority, waits: bool, call: Call<H>) -> HookSpec {
@@ -177,7 +179,7 @@ impl HookSpec {
             host: host.into(),
             priority,
             waits,
-            call: Arc::new(call),
+            handler: Arc::new(Handler { wants: None, call }),
         }
     }
 }
@@ -189,7 +191,7 @@ pub(crate) struct HookEntry {
     pub(crate) priority: Priority,
     pub(crate) info: HookInfo,
     pub(crate) failures: AtomicU64,
-    call: Arc<dyn Any + Send + Sync>,
+    handler: Arc<dyn Any + Send + Sync>,
 }
 
 /// The handlers of one host, in order.
@@ -204,7 +206,7 @@ impl HookTable {
             priority: spec.priority,
             info: spec.info,
             failures: AtomicU64::new(0),
-            call: spec.call,
+            handler: spec.handler,
         });
         let slot = self.0.entry(spec.hook).or_insert_with(|| Arc::new([]));
         let mut entries = slot.to_vec();
@@ -234,8 +236,8 @@ impl HookTable {
 }
 
 impl HookEntry {
-    fn typed<H: Hook>(&self) -> &Call<H> {
-        self.call
+    fn typed<H: Hook>(&self) -> &Handler<H> {
+        self.handler
             .downcast_ref()
             .expect("entries are filed under their hook's type")
     }
@@ -277,7 +279,11 @@ impl Router {
         };
         let mut value = value;
         for entry in entries.iter() {
-            let Call::Now(call) = entry.typed::<H>() else {
+            let handler = entry.typed::<H>();
+            if !handler.wants(&value) {
+                continue;
+            }
+            let Call::Now(call) = &handler.call else {
                 unreachable!("waiting handlers are refused where a hook does not wait")
             };
             let kept = kept(&value);
@@ -304,12 +310,12 @@ impl Router {
         };
         let mut value = value;
         for entry in entries.iter() {
-            let call = entry.typed::<H>();
-            if !call.wants(&value) {
+            let handler = entry.typed::<H>();
+            if !handler.wants(&value) {
                 continue;
             }
             let kept = kept(&value);
-            match run(call, value, self.clock()).await {
+            match run(&handler.call, value, self.clock()).await {
                 Ok(Flow::Next(next)) => value = next,
                 Ok(Flow::Stop(last)) => return Folded::Stopped(last),
                 Ok(Flow::Drop) => return Folded::Dropped,
@@ -384,7 +390,7 @@ async fn run<H: Hook>(call: &Call<H>, value: H, clock: &Clock) -> Result<Flow<H>
         Call::Now(call) => {
             catch_unwind(AssertUnwindSafe(|| call(value))).map_err(|p| panic_text(&*p).to_owned())
         }
-        Call::Wait { call, .. } => {
+        Call::Wait(call) => {
             let mut handler = pin!(AssertUnwindSafe(async { call(value).await }).catch_unwind());
             // Most have their answer at hand: only for those that do not is a timer set.
             let answer = match poll_fn(|cx| Poll::Ready(handler.as_mut().poll(cx))).await {

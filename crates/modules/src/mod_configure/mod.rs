@@ -69,13 +69,17 @@ impl Module for ModConfigure {
             white: read(HostList::White).await?,
             end: Arc::new(move |order| tell(Box::new(order))),
         };
-        let steps = office.clone();
+        let (steps, lists) = (office.clone(), office.clone());
         let registrations = Registrations::new()
             .hook::<AdhocCommands>(Priority::NORMAL, offer)
             .hook_wait::<AdhocStep, _, _>(Priority::NORMAL, move |_, asked| {
                 step(steps.clone(), asked)
             })
-            .hook::<PrivacyCheckPacket>(Priority::EARLY, move |_, asked| office.check(asked));
+            .hook_if::<PrivacyCheckPacket>(
+                Priority::EARLY,
+                move |_, _| !lists.black.read().is_empty() || !lists.white.read().is_empty(),
+                move |_, asked| office.check(asked),
+            );
         Ok((ModConfigure, registrations))
     }
 

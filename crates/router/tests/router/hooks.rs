@@ -211,12 +211,10 @@ async fn a_value_passes_by_who_does_not_want_it() {
     let stage = Stage::new().await;
     let asked = OpenWaits(vec!["asked"]);
     assert!(!stage.router.is_wanted(&asked), "nobody is there");
-    let ask = HookSpec::wait_if::<OpenWaits>(
-        A,
-        Priority::NORMAL,
-        |fold| fold.0.contains(&"asked"),
-        |fold| async { Flow::Next(fold.and("answered")) }.boxed(),
-    );
+    let ask = HookSpec::wait::<OpenWaits>(A, Priority::NORMAL, |fold| {
+        async { Flow::Next(fold.and("answered")) }.boxed()
+    });
+    let ask = ask.only_if::<OpenWaits>(|fold| fold.0.contains(&"asked"));
     stage.hook("ask", ask).await.expect("installed");
     let other = OpenWaits(vec!["other"]);
     assert!(stage.router.is_wanted(&asked) && !stage.router.is_wanted(&other));
@@ -230,12 +228,8 @@ async fn a_value_passes_by_who_does_not_want_it() {
     );
     assert_eq!(stage.system.clock().timers(), 0, "no timer was left");
     // Who cannot tell is asked, so that what fails closed does.
-    let torn = HookSpec::wait_if::<ClosedWaits>(
-        A,
-        Priority::NORMAL,
-        |_| panic!("cannot tell"),
-        |_| async { Flow::Drop }.boxed(),
-    );
+    let torn = HookSpec::now::<ClosedWaits>(A, Priority::NORMAL, |_| Flow::Drop);
+    let torn = torn.only_if::<ClosedWaits>(|_| panic!("cannot tell"));
     stage.hook("torn", torn).await.expect("installed");
     let closed = stage.router.fold_wait(ClosedWaits(vec![])).await;
     assert_eq!(closed, Folded::Dropped);
