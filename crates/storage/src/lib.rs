@@ -18,6 +18,7 @@ mod privacy;
 mod roster;
 mod secrets;
 mod sqlite;
+mod whole;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use otp::{ChildSpec, System};
+use xmpp::BareJid;
 
 pub use accounts::{Account, Accounts, Credential, Role};
 pub(crate) use batch::Step;
@@ -44,6 +46,7 @@ pub use roster::{Roster, RosterChange, RosterItem, RosterStore, Subscription};
 pub use secrets::{Secret, Secrets};
 #[doc(hidden)]
 pub use sqlite::{Fault, FaultPoint, HungThread};
+pub use whole::{Brought, IfThere, WholeAccount};
 
 /// The answer of a store, some time later.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StorageError>>;
@@ -118,6 +121,9 @@ pub(crate) trait Engine: Send + Sync {
     fn backup(&self, into: PathBuf) -> Answer<'_, PathBuf>;
     /// Where the present content was saved, and the first place that none has in what was restored.
     fn restore(&self, from: PathBuf) -> Answer<'_, (PathBuf, i64)>;
+    fn whole(&self, account: BareJid) -> Answer<'_, Option<WholeAccount>>;
+    /// What became of it, and the first place that no message has had.
+    fn bring(&self, account: WholeAccount, if_there: IfThere) -> Answer<'_, (Brought, i64)>;
     fn children(&self) -> Vec<ChildSpec>;
     fn fault(&self, fault: Fault, at: FaultPoint) -> HungThread;
 }
@@ -152,7 +158,7 @@ impl Storage {
     }
 
     /// The first place in the order of messages that none had when the store was opened, or since it was
-    /// restored; see [`OfflineMessage::place`].
+    /// restored or an account was brought; see [`OfflineMessage::place`].
     pub fn next_place(&self) -> i64 {
         self.next_place.load(Ordering::Relaxed)
     }
@@ -185,6 +191,30 @@ impl Storage {
         let (saved, next_place) = self.engine.restore(folder.to_owned()).await?;
         self.next_place.fetch_max(next_place, Ordering::Relaxed);
         Ok(saved)
+    }
+
+    /// Reads all that an account owns, as it is at one moment; `None` if there is no such account.
+    pub async fn whole(&self, account: &BareJid) -> Result<Option<WholeAccount>, StorageError> {
+        self.engine.whole(account.clone()).await
+    }
+
+    /// Puts an account with all it owns in one transaction, and answers when it is on the disk.
+    ///
+    /// Limits of the offline queue and of private data do not hold. Sessions of an account that is replaced keep what
+    /// they have read: end them behind it.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StorageError`]; nothing of the account was put, except perhaps all of it after
+    /// [`StorageError::Unknown`].
+    pub async fn bring(
+        &self,
+        account: WholeAccount,
+        if_there: IfThere,
+    ) -> Result<Brought, StorageError> {
+        let (brought, next_place) = self.engine.bring(account, if_there).await?;
+        self.next_place.fetch_max(next_place, Ordering::Relaxed);
+        Ok(brought)
     }
 
     /// Makes the writer thread fail once, for crash tests.

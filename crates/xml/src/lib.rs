@@ -9,8 +9,12 @@
 //! XML (RFC 6120 §11.1), encodings other than UTF-8 (§11.6), and whatever exceeds the [`Limits`].
 //! Limits hold while reading: memory stays bounded whatever the peer sends (§13.12).
 //!
+//! A [`DocumentReader`] does the same for files: it goes through a document of any length part by part, and says at
+//! which line and column each begins.
+//!
 //! This crate knows XML and namespaces, not XMPP, sockets or async.
 
+mod document;
 mod element;
 mod error;
 mod escape;
@@ -20,6 +24,7 @@ mod reader;
 mod rewrite;
 mod scope;
 
+pub use document::{DocumentError, DocumentReader, Part, Position};
 pub use element::{Attr, Child, Declaration, Element, StartTag};
 pub use error::Error;
 pub use escape::{escape_attr, escape_text, push_attr, text_of};

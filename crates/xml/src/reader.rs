@@ -217,7 +217,7 @@ impl RxmlReader {
                 }
                 Err(EndOrError::Error(error)) => {
                     self.partial.extend_from_slice(&input[..taken]);
-                    return Err(self.explain(&error));
+                    return Err(explain(&error, &self.partial));
                 }
             }
         }
@@ -529,28 +529,6 @@ impl RxmlReader {
             self.scope.release(USUAL);
         }
     }
-
-    /// Turns the parser's error into ours. The frame's bytes so far are in `partial`.
-    fn explain(&self, error: &rxml::Error) -> Error {
-        match error {
-            rxml::Error::RestrictedXml("only utf-8 encoding is allowed") => Error::Encoding,
-            rxml::Error::RestrictedXml("long name or reference") => {
-                Error::TokenTooLong { limit: MAX_TOKEN }
-            }
-            rxml::Error::RestrictedXml(what) => Error::Restricted(what),
-            rxml::Error::UndeclaredEntity => Error::Restricted("entities"),
-            // The parser knows no markup declarations and stops at the byte behind `<!`.
-            rxml::Error::InvalidSyntax(_) if self.stopped_in_declaration() => {
-                Error::Restricted("document type declarations")
-            }
-            other => Error::NotWellFormed(other.to_string()),
-        }
-    }
-
-    fn stopped_in_declaration(&self) -> bool {
-        let seen = self.partial.len().saturating_sub(3);
-        self.partial[seen..].starts_with(b"<!")
-    }
 }
 
 impl Reader for RxmlReader {
@@ -595,10 +573,29 @@ pub(crate) fn parser_options() -> rxml::Options {
     }
 }
 
+/// Turns the parser's error into ours; `seen` ends where it stopped.
+pub(crate) fn explain(error: &rxml::Error, seen: &[u8]) -> Error {
+    match error {
+        rxml::Error::RestrictedXml("only utf-8 encoding is allowed") => Error::Encoding,
+        rxml::Error::RestrictedXml("long name or reference") => {
+            Error::TokenTooLong { limit: MAX_TOKEN }
+        }
+        rxml::Error::RestrictedXml(what) => Error::Restricted(what),
+        rxml::Error::UndeclaredEntity => Error::Restricted("entities"),
+        // The parser knows no markup declarations and stops at the byte behind `<!`.
+        rxml::Error::InvalidSyntax(_)
+            if seen[seen.len().saturating_sub(3)..].starts_with(b"<!") =>
+        {
+            Error::Restricted("document type declarations")
+        }
+        other => Error::NotWellFormed(other.to_string()),
+    }
+}
+
 fn not_well_formed(why: &str) -> Error {
     Error::NotWellFormed(why.into())
 }
 
-fn is_space(byte: u8) -> bool {
+pub(crate) fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }

@@ -54,8 +54,8 @@ fn synthetic_root(element: &Element) -> String {
 }
 
 /// Writes events; the first element it hears of is the synthetic root, which it leaves out.
-struct Writer {
-    out: String,
+pub(crate) struct Writer {
+    pub(crate) out: String,
     /// Name and default namespace of each open element, the root first.
     open: Vec<(String, String)>,
     /// The last start tag lacks its `>`.
@@ -63,7 +63,21 @@ struct Writer {
 }
 
 impl Writer {
-    fn write(&mut self, event: Event) {
+    /// A writer of an element that stands in no other.
+    pub(crate) fn alone() -> Writer {
+        Writer {
+            out: String::new(),
+            open: vec![(String::new(), String::new())],
+            tag_open: false,
+        }
+    }
+
+    /// How many elements are open.
+    pub(crate) fn depth(&self) -> usize {
+        self.open.len().saturating_sub(1)
+    }
+
+    pub(crate) fn write(&mut self, event: Event) {
         match event {
             Event::XmlDeclaration(..) => {}
             Event::StartElement(_, (namespace, name), attrs) => {

@@ -296,7 +296,7 @@ fn exists(connection: &Connection, account: &BareJid) -> Result<bool, Failure> {
     Ok(exists)
 }
 
-fn create(
+pub(super) fn create(
     connection: &Connection,
     account: &BareJid,
     credentials: &[Credential],
@@ -331,18 +331,28 @@ fn remove(connection: &Connection, account: &BareJid, now: SystemTime) -> Result
     if !exists(connection, account)? {
         return Ok(false);
     }
+    start_over(connection, account)?;
+    let (host, local) = key(account);
+    connection
+        .prepare_cached(
+            "UPDATE account SET removed = ?3, released = 0, role = 'user', disabled = 0
+             WHERE host = ?1 AND local = ?2",
+        )?
+        .execute(params![host, local, to_millis(now)])?;
+    Ok(true)
+}
+
+/// Removes everything an account has but its name and role.
+pub(super) fn start_over(connection: &Connection, account: &BareJid) -> Result<(), Failure> {
     // A client of the old account may come back with a version of the old roster; the new roster's
     // versions must not meet it.
     let floor = roster::current(connection, account)?.version + 1;
     empty(connection, account)?;
     let (host, local) = key(account);
     connection
-        .prepare_cached(
-            "UPDATE account SET removed = ?3, released = 0, role = 'user', disabled = 0, roster_floor = ?4
-             WHERE host = ?1 AND local = ?2",
-        )?
-        .execute(params![host, local, to_millis(now), floor])?;
-    Ok(true)
+        .prepare_cached("UPDATE account SET roster_floor = ?3 WHERE host = ?1 AND local = ?2")?
+        .execute(params![host, local, floor])?;
+    Ok(())
 }
 
 /// Removes everything the owner has, in all tables but `account`.
@@ -358,7 +368,7 @@ fn empty(connection: &Connection, owner: &BareJid) -> Result<(), Failure> {
     Ok(())
 }
 
-fn put_credentials(
+pub(super) fn put_credentials(
     connection: &Connection,
     account: &BareJid,
     credentials: &[Credential],
@@ -376,7 +386,7 @@ fn put_credentials(
     Ok(())
 }
 
-fn read(connection: &Connection, account: &BareJid) -> Result<Option<Account>, Failure> {
+pub(super) fn read(connection: &Connection, account: &BareJid) -> Result<Option<Account>, Failure> {
     let (host, local) = key(account);
     let found = connection
         .prepare_cached(

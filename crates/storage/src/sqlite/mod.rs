@@ -20,6 +20,7 @@ mod reader;
 mod roster;
 mod schema;
 mod secrets;
+mod whole;
 mod workers;
 mod writer;
 
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use otp::{ChildSpec, Shutdown, System};
 use rusqlite::Connection;
+use xmpp::BareJid;
 
 use self::client::Client;
 use self::fault::Faults;
@@ -36,7 +38,10 @@ use self::queue::Queue;
 use self::reader::Reader;
 use self::workers::Workers;
 use self::writer::Writer;
-use crate::{Answer, Batch, Committed, Engine, Step, Storage, StorageError, StorageOptions};
+use crate::{
+    Answer, Batch, Brought, Committed, Engine, IfThere, Step, Storage, StorageError,
+    StorageOptions, WholeAccount,
+};
 
 pub use self::fault::{Fault, FaultPoint, HungThread};
 
@@ -140,6 +145,29 @@ impl Engine for Sqlite {
                 .write_alone("restore", move |connection| {
                     let saved = backup::restore(connection, &live, &from)?;
                     Ok((saved, schema::place_after(connection, &live)?))
+                })
+                .await
+        })
+    }
+
+    fn whole(&self, account: BareJid) -> Answer<'_, Option<WholeAccount>> {
+        Box::pin(async move {
+            let now = self.client.now();
+            self.client
+                .read("read an account as a whole", move |connection| {
+                    whole::get(connection, &account, now)
+                })
+                .await
+        })
+    }
+
+    fn bring(&self, account: WholeAccount, if_there: IfThere) -> Answer<'_, (Brought, i64)> {
+        Box::pin(async move {
+            let now = self.client.now();
+            let bytes = account.bytes();
+            self.client
+                .write("bring an account", bytes, move |connection| {
+                    whole::put(connection, &account, if_there, now)
                 })
                 .await
         })

@@ -41,21 +41,7 @@ impl PrivateStore for SqlitePrivate {
             let owner = owner.clone();
             self.0
                 .read("read all private data", move |connection| {
-                    let (host, local) = key(&owner);
-                    let mut statement = connection.prepare_cached(
-                        "SELECT name, namespace, xml FROM private
-                         WHERE host = ?1 AND local = ?2 ORDER BY namespace, name",
-                    )?;
-                    let data = statement
-                        .query_map(params![host, local], |row| {
-                            Ok(PrivateData {
-                                name: row.get(0)?,
-                                namespace: row.get(1)?,
-                                xml: row.get(2)?,
-                            })
-                        })?
-                        .collect::<rusqlite::Result<Vec<_>>>()?;
-                    Ok(data)
+                    all_private(connection, &owner)
                 })
                 .await
         })
@@ -79,7 +65,29 @@ impl PrivateStore for SqlitePrivate {
     }
 }
 
-fn put_private(
+/// All private data of an owner, by namespace and name.
+pub(super) fn all_private(
+    connection: &Connection,
+    owner: &BareJid,
+) -> Result<Vec<PrivateData>, Failure> {
+    let (host, local) = key(owner);
+    let mut statement = connection.prepare_cached(
+        "SELECT name, namespace, xml FROM private
+         WHERE host = ?1 AND local = ?2 ORDER BY namespace, name",
+    )?;
+    let data = statement
+        .query_map(params![host, local], |row| {
+            Ok(PrivateData {
+                name: row.get(0)?,
+                namespace: row.get(1)?,
+                xml: row.get(2)?,
+            })
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(data)
+}
+
+pub(super) fn put_private(
     connection: &Connection,
     owner: &BareJid,
     data: &[PrivateData],
@@ -126,12 +134,7 @@ impl VcardStore for SqliteVcard {
             let owner = owner.clone();
             self.0
                 .read("read a vCard", move |connection| {
-                    let (host, local) = key(&owner);
-                    let found = connection
-                        .prepare_cached("SELECT xml FROM vcard WHERE host = ?1 AND local = ?2")?
-                        .query_row(params![host, local], |row| row.get(0))
-                        .optional()?;
-                    Ok(found)
+                    self::vcard(connection, &owner)
                 })
                 .await
         })
@@ -142,18 +145,37 @@ impl VcardStore for SqliteVcard {
             let owner = owner.clone();
             self.0
                 .write("keep a vCard", vcard.len(), move |connection| {
-                    let (host, local) = key(&owner);
-                    connection
-                        .prepare_cached(
-                            "INSERT INTO vcard (host, local, xml) VALUES (?1, ?2, ?3)
-                             ON CONFLICT DO UPDATE SET xml = excluded.xml",
-                        )?
-                        .execute(params![host, local, vcard])?;
-                    Ok(())
+                    put_vcard(connection, &owner, &vcard)
                 })
                 .await
         })
     }
+}
+
+/// The owner's vCard.
+pub(super) fn vcard(connection: &Connection, owner: &BareJid) -> Result<Option<String>, Failure> {
+    let (host, local) = key(owner);
+    let found = connection
+        .prepare_cached("SELECT xml FROM vcard WHERE host = ?1 AND local = ?2")?
+        .query_row(params![host, local], |row| row.get(0))
+        .optional()?;
+    Ok(found)
+}
+
+/// Replaces the owner's vCard.
+pub(super) fn put_vcard(
+    connection: &Connection,
+    owner: &BareJid,
+    vcard: &str,
+) -> Result<(), Failure> {
+    let (host, local) = key(owner);
+    connection
+        .prepare_cached(
+            "INSERT INTO vcard (host, local, xml) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET xml = excluded.xml",
+        )?
+        .execute(params![host, local, vcard])?;
+    Ok(())
 }
 
 /// The store of last activity.
@@ -165,19 +187,7 @@ impl LastStore for SqliteLast {
             let account = account.clone();
             self.0
                 .read("read last activity", move |connection| {
-                    let (host, local) = key(&account);
-                    let found = connection
-                        .prepare_cached(
-                            "SELECT at, status FROM last WHERE host = ?1 AND local = ?2",
-                        )?
-                        .query_row(params![host, local], |row| {
-                            Ok(LastSeen {
-                                at: from_millis(row.get(0)?),
-                                status: row.get(1)?,
-                            })
-                        })
-                        .optional()?;
-                    Ok(found)
+                    last_seen(connection, &account)
                 })
                 .await
         })
@@ -189,17 +199,7 @@ impl LastStore for SqliteLast {
             let bytes = seen.status.as_ref().map_or(0, String::len);
             self.0
                 .write("note last activity", bytes, move |connection| {
-                    let (host, local) = key(&account);
-                    // The last session of an account ends behind its removal.
-                    connection
-                        .prepare_cached(
-                            "INSERT INTO last (host, local, at, status)
-                             SELECT host, local, ?3, ?4 FROM account
-                             WHERE host = ?1 AND local = ?2 AND removed IS NULL
-                             ON CONFLICT DO UPDATE SET at = excluded.at, status = excluded.status",
-                        )?
-                        .execute(params![host, local, to_millis(seen.at), seen.status])?;
-                    Ok(())
+                    self::remember(connection, &account, &seen)
                 })
                 .await
         })
@@ -238,4 +238,40 @@ impl LastStore for SqliteLast {
                 .await
         })
     }
+}
+
+/// When an account was last seen.
+pub(super) fn last_seen(
+    connection: &Connection,
+    account: &BareJid,
+) -> Result<Option<LastSeen>, Failure> {
+    let (host, local) = key(account);
+    let found = connection
+        .prepare_cached("SELECT at, status FROM last WHERE host = ?1 AND local = ?2")?
+        .query_row(params![host, local], |row| {
+            Ok(LastSeen {
+                at: from_millis(row.get(0)?),
+                status: row.get(1)?,
+            })
+        })
+        .optional()?;
+    Ok(found)
+}
+
+/// Notes when an account was last seen, unless it was removed: its last session ends behind that.
+pub(super) fn remember(
+    connection: &Connection,
+    account: &BareJid,
+    seen: &LastSeen,
+) -> Result<(), Failure> {
+    let (host, local) = key(account);
+    connection
+        .prepare_cached(
+            "INSERT INTO last (host, local, at, status)
+             SELECT host, local, ?3, ?4 FROM account
+             WHERE host = ?1 AND local = ?2 AND removed IS NULL
+             ON CONFLICT DO UPDATE SET at = excluded.at, status = excluded.status",
+        )?
+        .execute(params![host, local, to_millis(seen.at), seen.status])?;
+    Ok(())
 }

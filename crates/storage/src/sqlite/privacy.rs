@@ -62,7 +62,7 @@ impl PrivacyStore for SqlitePrivacy {
     }
 }
 
-fn read(connection: &Connection, owner: &BareJid) -> Result<PrivacyLists, Failure> {
+pub(super) fn read(connection: &Connection, owner: &BareJid) -> Result<PrivacyLists, Failure> {
     let (host, local) = key(owner);
     let mut found = PrivacyLists::default();
     let mut statement = connection.prepare_cached(
@@ -108,7 +108,11 @@ fn items(
     Ok(items)
 }
 
-fn write(connection: &Connection, owner: &BareJid, lists: &PrivacyLists) -> Result<(), Failure> {
+pub(super) fn write(
+    connection: &Connection,
+    owner: &BareJid,
+    lists: &PrivacyLists,
+) -> Result<(), Failure> {
     let (host, local) = key(owner);
     for clear in [
         "DELETE FROM privacy_list WHERE host = ?1 AND local = ?2",

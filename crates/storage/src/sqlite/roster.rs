@@ -32,14 +32,7 @@ impl RosterStore for SqliteRoster {
             let owner = owner.clone();
             self.0
                 .read("read a roster", move |connection| {
-                    let (host, local) = key(&owner);
-                    let mut statement =
-                        connection.prepare_cached(select_items!("ORDER BY i.contact"))?;
-                    let mut rows = statement.query(params![host, local])?;
-                    let mut items = Vec::new();
-                    while let Some(row) = rows.next()? {
-                        items.push(item_of(row)?.0);
-                    }
+                    let items = items(connection, &owner)?;
                     let version = current(connection, &owner)?.version;
                     Ok(Roster {
                         version: unsigned(version),
@@ -96,21 +89,41 @@ impl RosterStore for SqliteRoster {
             let owner = owner.clone();
             self.0
                 .read("read subscription requests", move |connection| {
-                    let (host, local) = key(&owner);
-                    let mut statement = connection.prepare_cached(
-                        "SELECT contact, stanza FROM roster_pending WHERE host = ?1 AND local = ?2 ORDER BY number",
-                    )?;
-                    let mut rows = statement.query(params![host, local])?;
-                    let mut pending = Vec::new();
-                    while let Some(row) = rows.next()? {
-                        let contact: String = row.get(0)?;
-                        pending.push((jid(&contact)?, row.get(1)?));
-                    }
-                    Ok(pending)
+                    pending(connection, &owner)
                 })
                 .await
         })
     }
+}
+
+/// The roster its owner sees, in the order of the contacts.
+pub(super) fn items(connection: &Connection, owner: &BareJid) -> Result<Vec<RosterItem>, Failure> {
+    let (host, local) = key(owner);
+    let mut statement = connection.prepare_cached(select_items!("ORDER BY i.contact"))?;
+    let mut rows = statement.query(params![host, local])?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next()? {
+        items.push(item_of(row)?.0);
+    }
+    Ok(items)
+}
+
+/// Who has asked to see the owner, and how; the oldest first.
+pub(super) fn pending(
+    connection: &Connection,
+    owner: &BareJid,
+) -> Result<Vec<(BareJid, String)>, Failure> {
+    let (host, local) = key(owner);
+    let mut statement = connection.prepare_cached(
+        "SELECT contact, stanza FROM roster_pending WHERE host = ?1 AND local = ?2 ORDER BY number",
+    )?;
+    let mut rows = statement.query(params![host, local])?;
+    let mut pending = Vec::new();
+    while let Some(row) = rows.next()? {
+        let contact: String = row.get(0)?;
+        pending.push((jid(&contact)?, row.get(1)?));
+    }
+    Ok(pending)
 }
 
 /// The version of a roster and since when all its removals are remembered.

@@ -242,13 +242,16 @@ pub(super) fn next_place(path: &Path) -> Result<i64, StorageError> {
 
 /// The first place in the order of messages that none has had, as this connection sees it.
 pub(super) fn place_after(connection: &Connection, path: &Path) -> Result<i64, StorageError> {
+    first_free_place(connection).map_err(|error| while_opening(path, &error))
+}
+
+/// The first place in the order of messages that none has had.
+pub(super) fn first_free_place(connection: &Connection) -> rusqlite::Result<i64> {
     connection
-        .query_row(
+        .prepare_cached(
             "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'message'",
-            [],
-            |row| row.get(0),
-        )
-        .map_err(|error| while_opening(path, &error))
+        )?
+        .query_row([], |row| row.get(0))
 }
 
 /// Opens the connection of the writer.
