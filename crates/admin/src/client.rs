@@ -4,6 +4,7 @@ use crate::frame::{Answer, Request};
 use crate::parse::Given;
 use crate::socket::dial;
 use config::Secret;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -54,6 +55,14 @@ pub trait Terminal {
     ///
     /// Standard input cannot be read or is at its end.
     fn line(&mut self) -> io::Result<Zeroizing<String>>;
+    /// Whether there is anybody to be shown how far a command has come.
+    fn watches(&self) -> bool {
+        false
+    }
+    /// Shows how far a command has come: so many of so many of what is counted.
+    fn progress(&mut self, _done: u64, _total: u64, _unit: &str) {}
+    /// Takes what [`Terminal::progress`] shows away.
+    fn end_progress(&mut self) {}
     /// Asks for a secret without showing it; `None` where nobody can be asked.
     ///
     /// # Errors
@@ -63,7 +72,22 @@ pub trait Terminal {
 }
 
 /// The terminal of this process.
-struct Standard;
+#[derive(Default)]
+struct Standard {
+    bar: Option<ProgressBar>,
+}
+
+/// A bar on standard error, which counts bytes as such.
+fn bar(total: u64, unit: &str) -> ProgressBar {
+    let counts = match unit {
+        "bytes" => "{binary_bytes} of {binary_total_bytes}",
+        _ => "{human_pos} of {human_len} {msg}",
+    };
+    let template = format!("{{bar:40}} {{percent:>3}} %  {counts}, {{eta}} left");
+    let style = ProgressStyle::with_template(&template).expect("the template is written right");
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    bar.with_style(style).with_message(unit.to_owned())
+}
 
 impl Terminal for Standard {
     fn out(&mut self, text: &str) {
@@ -84,6 +108,22 @@ impl Terminal for Standard {
         Ok(line)
     }
 
+    fn watches(&self) -> bool {
+        io::stderr().is_terminal()
+    }
+
+    fn progress(&mut self, done: u64, total: u64, unit: &str) {
+        let bar = self.bar.get_or_insert_with(|| bar(total, unit));
+        bar.set_length(total);
+        bar.set_position(done);
+    }
+
+    fn end_progress(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
     fn ask(&mut self, prompt: &str) -> Option<io::Result<Zeroizing<String>>> {
         io::stdin()
             .is_terminal()
@@ -97,7 +137,7 @@ pub fn run(
     args: impl Iterator<Item = String>,
     find: impl Fn(&Place) -> Result<PathBuf, String>,
 ) -> i32 {
-    run_on(&mut Standard, args, find)
+    run_on(&mut Standard::default(), args, find)
 }
 
 /// As [`run`], on another terminal.
@@ -129,7 +169,9 @@ pub fn run_on(
         command,
         given: Given::words(asked.words),
         json: asked.json,
+        progress: terminal.watches(),
     };
+    request.given.folder = std::env::current_dir().ok();
     if asked.password_stdin {
         match terminal.line() {
             Ok(line) if line.is_empty() => {
@@ -157,7 +199,9 @@ pub fn run_on(
 fn converse(terminal: &mut dyn Terminal, socket: &Path, mut request: Request) -> i32 {
     let mut asked_before = false;
     loop {
-        match ask(socket, &request) {
+        let answer = ask(terminal, socket, &request);
+        terminal.end_progress();
+        match answer {
             Ok(Answer::Error {
                 kind,
                 message,
@@ -186,7 +230,7 @@ fn converse(terminal: &mut dyn Terminal, socket: &Path, mut request: Request) ->
                 terminal.out(&output);
                 return OK;
             }
-            Ok(Answer::Wait(_)) => {
+            Ok(Answer::Wait(_) | Answer::Progress { .. }) => {
                 terminal.err("natterctl: the node did not end its answer\n");
                 return FAILED;
             }
@@ -294,7 +338,7 @@ enum AskError {
 }
 
 /// Says one request and reads its answer.
-fn ask(socket: &Path, request: &Request) -> Result<Answer, AskError> {
+fn ask(terminal: &mut dyn Terminal, socket: &Path, request: &Request) -> Result<Answer, AskError> {
     let no_node = |error: io::Error| AskError::NoNode(error.to_string());
     let lost = |error: io::Error| match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
@@ -317,6 +361,7 @@ fn ask(socket: &Path, request: &Request) -> Result<Answer, AskError> {
         }
         match Answer::parse(&line) {
             Some(Answer::Wait(deadline)) => patience = deadline.saturating_add(GRACE),
+            Some(Answer::Progress { done, total, unit }) => terminal.progress(done, total, &unit),
             Some(answer) => return Ok(answer),
             None => {
                 return Err(AskError::Lost(

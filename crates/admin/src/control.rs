@@ -7,6 +7,7 @@
 
 use crate::commands::Commands;
 use crate::frame::{self, LARGEST_REQUEST, Request};
+use crate::progress::{Progress, Step};
 use crate::role::{Caller, Door};
 use crate::socket::ControlSocket;
 use otp::{ChildSpec, Ctx, ExitReason, GenServer, Init};
@@ -16,6 +17,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
@@ -147,7 +149,7 @@ async fn serve(stream: UnixStream, caller: &Caller, commands: &Commands) -> io::
             )
             .await;
         }
-        let request = match Request::parse(&line) {
+        let mut request = match Request::parse(&line) {
             Ok(request) => request,
             Err(message) => {
                 say(&mut write, &frame::protocol_line(message), commands).await?;
@@ -157,15 +159,39 @@ async fn serve(stream: UnixStream, caller: &Caller, commands: &Commands) -> io::
         drop(line);
         let deadline = commands.deadline(&request.command).unwrap_or_default();
         say(&mut write, &frame::wait_line(deadline), commands).await?;
-        let answer = match commands
-            .execute_told(caller, &request.command, &request.given)
-            .await
-        {
+        let mut steps = None;
+        if request.progress {
+            let (progress, heard) = Progress::heard();
+            request.given.progress = progress;
+            steps = Some(heard);
+        }
+        let work = commands.execute_told(caller, &request.command, &request.given);
+        tokio::pin!(work);
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                outcome = &mut work => break outcome,
+                step = next_step(&mut steps) => say(&mut write, &frame::progress_line(step), commands).await?,
+            }
+        };
+        let answer = match outcome {
             Ok((value, exposed)) => frame::done_line(&value, exposed, request.json),
             Err(error) => frame::error_line(&error),
         };
         say(&mut write, &answer, commands).await?;
     }
+}
+
+/// The next step that is told; never, where none is asked for.
+async fn next_step(steps: &mut Option<watch::Receiver<Option<Step>>>) -> Step {
+    if let Some(heard) = steps {
+        while heard.changed().await.is_ok() {
+            if let Some(step) = *heard.borrow_and_update() {
+                return step;
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 async fn say(write: &mut OwnedWriteHalf, line: &str, commands: &Commands) -> io::Result<()> {
@@ -189,6 +215,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tempfile::TempDir;
+    use tokio::sync::{Semaphore, mpsc};
 
     /// A node that has nothing but its control door.
     struct Node {
@@ -390,6 +417,71 @@ mod tests {
         assert!(!may_enter(1001, 1000) && !may_enter(1000, 0));
     }
 
+    /// A command that takes a step for each permit, and tells when it ended before its third.
+    fn steps(permits: &Arc<Semaphore>, given_up: mpsc::UnboundedSender<()>) -> Command {
+        struct Guard(mpsc::UnboundedSender<()>);
+        impl Drop for Guard {
+            fn drop(&mut self) {
+                let _ = self.0.send(());
+            }
+        }
+        let permits = permits.clone();
+        Command::new("steps", "Takes steps.", move |_, args| {
+            let (permits, guard) = (permits.clone(), Guard(given_up.clone()));
+            async move {
+                for done in 1..=3 {
+                    permits.acquire().await.expect("open").forget();
+                    let step = Step {
+                        done,
+                        total: 3,
+                        unit: "steps",
+                    };
+                    args.progress().say(step);
+                }
+                std::mem::forget(guard);
+                Ok(Value::Nothing)
+            }
+        })
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_it_hears_how_far_a_command_is_and_ends_it_by_going() {
+        let node = Node::start().await;
+        let permits = Arc::new(Semaphore::new(0));
+        let (given_up, mut was_given_up) = mpsc::unbounded_channel();
+        let command = steps(&permits, given_up);
+        node.commands.register(command, "test").expect("free");
+        let mut stream = node.dial().await;
+        send(&mut stream, b"{\"command\":\"steps\",\"progress\":true}\n").await;
+        assert_eq!(line(&mut stream).await, json!({"wait_ms": 30_000}));
+        for done in 1..=2 {
+            permits.add_permits(1);
+            let step = json!({"progress": {"done": done, "total": 3, "unit": "steps"}});
+            assert_eq!(line(&mut stream).await, step);
+        }
+        permits.add_permits(1);
+        assert_eq!(
+            line(&mut stream).await,
+            json!({"text": "", "exposed": false})
+        );
+
+        // Who does not ask hears of no step.
+        permits.add_permits(3);
+        send(&mut stream, b"{\"command\":\"steps\"}\n").await;
+        assert_eq!(line(&mut stream).await, json!({"wait_ms": 30_000}));
+        assert_eq!(
+            line(&mut stream).await,
+            json!({"text": "", "exposed": false})
+        );
+
+        send(&mut stream, b"{\"command\":\"steps\",\"progress\":true}\n").await;
+        assert_eq!(line(&mut stream).await, json!({"wait_ms": 30_000}));
+        drop(stream);
+        assert!(was_given_up.try_recv().is_err(), "nobody is missed yet");
+        permits.add_permits(1);
+        assert_eq!(was_given_up.recv().await, Some(()));
+    }
+
     /// What was printed, and what is typed.
     #[derive(Default)]
     struct Page {
@@ -397,6 +489,8 @@ mod tests {
         err: String,
         typed: Option<&'static str>,
         stdin: &'static str,
+        watches: bool,
+        shown: Vec<(u64, u64, String)>,
     }
 
     impl Terminal for Page {
@@ -410,6 +504,20 @@ mod tests {
 
         fn line(&mut self) -> io::Result<Zeroizing<String>> {
             Ok(Zeroizing::new(self.stdin.to_owned()))
+        }
+
+        fn watches(&self) -> bool {
+            self.watches
+        }
+
+        fn progress(&mut self, done: u64, total: u64, unit: &str) {
+            self.shown.push((done, total, unit.to_owned()));
+        }
+
+        fn end_progress(&mut self) {
+            if !self.shown.is_empty() {
+                self.err.push_str(&format!("{:?}", self.shown));
+            }
         }
 
         fn ask(&mut self, prompt: &str) -> Option<io::Result<Zeroizing<String>>> {
@@ -522,6 +630,25 @@ mod tests {
         let seen = natterctl(&node.path, empty, &["enter", "u", "--password-stdin"]).await;
         let told = "natterctl: --password-stdin: standard input is empty\n";
         assert_eq!(seen, (2, String::new(), told.into()));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn natterctl_shows_steps_to_those_who_watch() {
+        let node = Node::start().await;
+        let permits = Arc::new(Semaphore::new(6));
+        let (given_up, _was_given_up) = mpsc::unbounded_channel();
+        let command = steps(&permits, given_up);
+        node.commands.register(command, "test").expect("free");
+        let watching = Page {
+            watches: true,
+            ..Page::default()
+        };
+        let (code, out, err) = natterctl(&node.path, watching, &["--json", "steps"]).await;
+        assert_eq!((code, out.as_str()), (0, "null\n"));
+        // Steps that nobody had time to hear are passed over.
+        assert!(err.is_empty() || err.ends_with("\"steps\")]"), "{err}");
+        let seen = natterctl(&node.path, Page::default(), &["steps"]).await;
+        assert_eq!(seen, (0, String::new(), String::new()));
     }
 
     #[tokio::test]

@@ -2,8 +2,10 @@
 
 use crate::command::{Arg, ArgType, Command};
 use crate::error::CommandError;
+use crate::progress::Progress;
 use config::{Bytes, Secret, Value as _, nearest};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 use zeroize::Zeroize;
 
@@ -16,6 +18,10 @@ pub struct Given {
     pub words: Vec<String>,
     /// Values of the secret arguments in their order. With any given here, none is taken from the words.
     pub secrets: Vec<Secret>,
+    /// Where relative paths among the words begin; `None`: where the node runs.
+    pub folder: Option<PathBuf>,
+    /// Where the command says how far it has come.
+    pub progress: Progress,
 }
 
 impl Given {
@@ -26,10 +32,9 @@ impl Given {
 
     /// Gives these words.
     pub fn words<W: Into<String>>(words: impl IntoIterator<Item = W>) -> Given {
-        Given {
-            words: words.into_iter().map(W::into).collect(),
-            secrets: Vec::new(),
-        }
+        let mut given = Given::default();
+        given.words = words.into_iter().map(W::into).collect();
+        given
     }
 
     /// Gives a secret beside the words.
@@ -63,9 +68,29 @@ pub struct Args {
     read: BTreeMap<&'static str, Vec<Read>>,
     flags: BTreeSet<&'static str>,
     exposed: bool,
+    folder: Option<PathBuf>,
+    progress: Progress,
 }
 
 impl Args {
+    /// Gives a required text as a path. One that is relative begins in the caller's folder, where the caller has one.
+    ///
+    /// # Panics
+    ///
+    /// It is not declared so.
+    pub fn path(&self, name: &str) -> PathBuf {
+        let path = PathBuf::from(self.text(name));
+        match &self.folder {
+            Some(folder) => folder.join(path),
+            None => path,
+        }
+    }
+
+    /// Gives the place to say how far the command has come.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
     /// Gives a required text, host or choice.
     ///
     /// # Panics
@@ -200,9 +225,12 @@ pub fn parse(command: &Command, given: &Given) -> Result<Args, CommandError> {
         read: BTreeMap::new(),
         flags: BTreeSet::new(),
         exposed: false,
+        folder: given.folder.clone(),
+        progress: given.progress.clone(),
     };
-    let words = split_flags(command, given, &mut args.flags).map_err(usage)?;
-    let mut words = words.into_iter().peekable();
+    let mut named = BTreeMap::new();
+    let words = split_flags(command, given, &mut args.flags, &mut named).map_err(usage)?;
+    let mut words = words.into_iter();
     let mut secrets = given.secrets.iter();
     let mut missing = Vec::new();
     for arg in &command.args {
@@ -215,9 +243,13 @@ pub fn parse(command: &Command, given: &Given) -> Result<Args, CommandError> {
             }
             continue;
         }
-        let taken: Vec<&str> = match arg.repeated {
-            true => words.by_ref().collect(),
-            false => words.next().into_iter().collect(),
+        let taken: Vec<&str> = match (named.remove(arg.name), arg.repeated) {
+            (Some(values), false) if values.len() > 1 => {
+                return Err(usage(format!("--{} is given twice", arg.name)));
+            }
+            (Some(values), _) => values,
+            (None, true) => words.by_ref().collect(),
+            (None, false) => words.next().into_iter().collect(),
         };
         if taken.is_empty() && !arg.optional {
             missing.push(arg);
@@ -245,12 +277,15 @@ pub fn parse(command: &Command, given: &Given) -> Result<Args, CommandError> {
     Ok(args)
 }
 
-/// Takes the switches out of the words; after `--` every word is an argument.
+/// Takes the switches out of the words, and the optional arguments that are given by name, as `--host HOST` or
+/// `--host=HOST`; after `--` every word is an argument.
 fn split_flags<'g>(
     command: &Command,
     given: &'g Given,
     flags: &mut BTreeSet<&'static str>,
+    named: &mut BTreeMap<&'static str, Vec<&'g str>>,
 ) -> Result<Vec<&'g str>, String> {
+    let by_name = |arg: &&Arg| arg.optional && arg.kind != ArgType::Secret;
     let mut words = Vec::new();
     let mut all_words = given.words.iter();
     while let Some(word) = all_words.next() {
@@ -262,16 +297,33 @@ fn split_flags<'g>(
             words.extend(all_words.by_ref().map(String::as_str));
             break;
         }
-        match command.flags.iter().find(|flag| flag.name == name) {
-            Some(flag) => flags.insert(flag.name),
+        if let Some(flag) = command.flags.iter().find(|flag| flag.name == name) {
+            flags.insert(flag.name);
+            continue;
+        }
+        let (name, value) = match name.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (name, None),
+        };
+        let mut args = command.args.iter().filter(by_name);
+        match args.find(|arg| arg.name == name) {
+            Some(arg) => {
+                let next = || all_words.next().map(String::as_str);
+                let value = value
+                    .or_else(next)
+                    .ok_or_else(|| format!("`--{name}` lacks its value"))?;
+                named.entry(arg.name).or_default().push(value);
+            }
             None => {
-                let meant = nearest(name, command.flags.iter().map(|flag| flag.name));
+                let args = command.args.iter().filter(by_name).map(|arg| arg.name);
+                let flags = command.flags.iter().map(|flag| flag.name);
+                let meant = nearest(name, flags.chain(args));
                 let meant = meant
                     .map(|flag| format!(" (did you mean `--{flag}`?)"))
                     .unwrap_or_default();
                 return Err(format!("unknown switch `{word}`{meant}"));
             }
-        };
+        }
     }
     Ok(words)
 }
@@ -416,6 +468,65 @@ mod tests {
         ];
         for (words, text) in pairs {
             assert_eq!(told(&register(), words), format!("{text}{usage}"));
+        }
+    }
+
+    #[test]
+    fn optional_arguments_can_be_given_by_name() {
+        let export = Command::new("export", "Writes.", |_, _| async { Ok(Value::Nothing) })
+            .arg(Arg::text("file", "Where to."))
+            .arg(Arg::host("host", "Of which.").optional())
+            .arg(Arg::text("user", "Whose.").optional())
+            .arg(Arg::pairs("host-map", "Names."))
+            .flag("check", "Only looks.");
+        let read = |words: &[&str]| {
+            let mut given = Given::words(words.iter().copied());
+            given.folder = Some("/home/me".into());
+            parse(&export, &given)
+        };
+        let Ok(args) = read(&[
+            "--user",
+            "al",
+            "out",
+            "--check",
+            "--host=A.b",
+            "--host-map",
+            "x=y",
+            "--host-map=z=w",
+        ]) else {
+            panic!("refused")
+        };
+        assert_eq!(args.path("file"), PathBuf::from("/home/me/out"));
+        let given = (
+            args.maybe_text("host"),
+            args.maybe_text("user"),
+            args.flag("check"),
+        );
+        assert_eq!(given, (Some("a.b"), Some("al"), true));
+        assert_eq!(args.pairs("host-map"), [("x", "y"), ("z", "w")]);
+        let Ok(args) = read(&["/out", "a.b"]) else {
+            panic!("refused")
+        };
+        assert_eq!(args.path("file"), PathBuf::from("/out"));
+        assert_eq!(
+            (args.maybe_text("host"), args.maybe_text("user")),
+            (Some("a.b"), None)
+        );
+        let usage = "\nusage: export FILE [HOST] [USER] [KEY=VALUE…] [--check]";
+        for (words, text) in [
+            (&["out", "--host"][..], "export: `--host` lacks its value"),
+            (
+                &["out", "--host", "a", "--host=b"],
+                "export: --host is given twice",
+            ),
+            (
+                &["out", "--hosts=a"],
+                "export: unknown switch `--hosts=a` (did you mean `--host`?)",
+            ),
+            (&["--file", "x"], "export: unknown switch `--file`"),
+        ] {
+            let told = read(words).err().map(|error| error.to_string());
+            assert_eq!(told, Some(format!("{text}{usage}")), "{words:?}");
         }
     }
 

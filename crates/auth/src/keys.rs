@@ -75,6 +75,27 @@ impl Keys {
         (self.stored.ct_eq(&other.stored) & self.server.ct_eq(&other.server)).into()
     }
 
+    /// Keys made elsewhere: the stored one and the server's, each as long as the hash.
+    pub(crate) fn from_pair(
+        hash: Hash,
+        salt: Vec<u8>,
+        iterations: u32,
+        (stored, server): (Bytes, Bytes),
+    ) -> Keys {
+        Keys {
+            hash,
+            salt,
+            iterations,
+            stored,
+            server,
+        }
+    }
+
+    /// The stored key and the server's.
+    pub(crate) fn pair(&self) -> (Bytes, Bytes) {
+        (self.stored.clone(), self.server.clone())
+    }
+
     /// As a row: `i=ITERATIONS,s=SALT,k=STOREDKEY,v=SERVERKEY`, the last three in base64.
     pub(crate) fn to_credential(&self) -> Credential {
         let stored = Zeroizing::new(encoding::encode(&self.stored));

@@ -15,6 +15,7 @@ pub mod fuzzing;
 mod hash;
 mod keys;
 mod password;
+mod portable;
 mod scram;
 
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ pub use channel::Channel;
 pub use encoding::{decode_initial, decode_response, encode_challenge, encode_success};
 pub use exchange::{Exchange, Step};
 pub use password::Password;
+pub use portable::ScramKeys;
 pub use storage::StorageError;
 pub use xmpp::{SaslCondition, SaslFailure};
 

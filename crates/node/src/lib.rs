@@ -9,6 +9,7 @@ mod hosts;
 mod logins;
 mod modules;
 mod parts;
+mod porting;
 mod server;
 
 pub use hosts::HostTable;
@@ -26,6 +27,7 @@ pub fn register_commands(node: &Node) {
         logins::commands(node),
         bans::commands(node),
         modules::commands(node),
+        porting::commands(node),
     ];
     for command in commands.into_iter().flatten() {
         node.commands

@@ -69,8 +69,7 @@ pub enum Part {
     Close,
 }
 
-/// Goes through a document of any length. Which elements are opened and which come whole its user decides; the root is
-/// always opened.
+/// Goes through a document of any length. Which elements are opened and which come whole its user decides.
 ///
 /// Memory: one element that comes whole, at most [`Limits::bytes`] of it as written and as read. Comments inside
 /// of the root are allowed, all else that streams may not have (RFC 6120 §11.1) is refused here too.
@@ -214,6 +213,7 @@ impl DocumentReader {
                 return Ok(None);
             }
             self.part = start;
+            self.ended = self.open == 0;
             let element = parse_element(writer.out.as_bytes(), "", self.known, self.limits)?;
             return Ok(Some(Part::Element(element)));
         }
@@ -221,7 +221,7 @@ impl DocumentReader {
             Event::XmlDeclaration(..) => Ok(None),
             Event::StartElement(metrics, (namespace, name), attrs) => {
                 self.check_attributes(attrs.len())?;
-                if self.open > 0 && !(self.opens)(&namespace, &name) {
+                if !(self.opens)(&namespace, &name) {
                     let mut writer = Writer::alone();
                     writer.write(Event::StartElement(metrics, (namespace, name), attrs));
                     self.whole = Some((writer, begins));
@@ -324,7 +324,7 @@ mod tests {
     };
 
     fn opens(namespace: &str, name: &str) -> bool {
-        namespace == "urn:d" && name == "box"
+        (namespace == "urn:d" && name == "box") || name == "all" || name == "r"
     }
 
     /// What is told of `text`, each part with where it begins.
@@ -365,6 +365,8 @@ mod tests {
     fn parts_come_with_their_places() {
         let text = "<?xml version='1.0' encoding='UTF-8'?>\n \n<d:all xmlns:d='urn:d' id='r'>\n  \
             <d:box\n id='1'>é<!-- x\n --></d:box></d:all>\n";
+        let whole = ["2:1 <a>x</a>", "end"];
+        assert_eq!(story("\n<a>x</a>\n", 3), whole);
         let error = "error 5:9: text outside of an element";
         assert_eq!(story(text, 7).last().map(String::as_str), Some(error));
         let text = text.replace("é<!--", "<!--");
@@ -386,7 +388,7 @@ mod tests {
             "2:1 <a xmlns=\"urn:d\" b=\"&lt;\"> x &amp; <c xmlns=\"urn:e\" xmlns:a0=\"urn:e\" a0:f=\"1\"/></a>",
             "3:1 open box ",
             "3:6 open box ",
-            "3:6 close",
+            "3:12 close",
             "3:12 close",
             "3:18 close",
             "3:24 close",

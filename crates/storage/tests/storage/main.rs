@@ -6,3 +6,4 @@ mod invites;
 mod privacy;
 mod stage;
 mod stores;
+mod whole;

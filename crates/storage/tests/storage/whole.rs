@@ -1,10 +1,8 @@
 //! Accounts as a whole: all that one owns goes from one store into another, in one commit or not at all.
 
-mod stage;
-
 use std::time::{Duration, UNIX_EPOCH};
 
-use stage::{Stage, alice, jid};
+use crate::stage::{Stage, alice, jid};
 use storage::{
     Brought, Credential, IfThere, LastSeen, OfflineMessage, PrivacyAction, PrivacyItem,
     PrivacyKinds, PrivacyList, PrivacyLists, PrivacyWho, PrivateData, Role, RosterItem,
