@@ -294,3 +294,94 @@ pub(crate) fn clean(text: &str) -> String {
     let can_be = |c: &char| !matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
     text.chars().filter(can_be).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn builder() -> Builder {
+        let hosts = ("old.example".to_owned(), "a.example".to_owned());
+        let built = Builder::new("alice", &hosts, "here".to_owned(), SystemTime::UNIX_EPOCH);
+        built.unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    #[test]
+    fn an_account_is_bounded() {
+        let mut builder = builder();
+        assert_eq!(builder.weigh(MOST_BYTES), Ok(()));
+        let told = builder.weigh(1).unwrap_err();
+        assert_eq!(told, "the account holds more than 67108864 bytes");
+    }
+
+    #[test]
+    fn a_contact_is_there_once_whatever_it_asked() {
+        let mut builder = builder();
+        let request = |from: &str| format!("<presence type='subscribe' from='{from}'/>");
+        builder.asked(&request("bob@b.example/r")).unwrap();
+        builder.asked(&request("dan@b.example")).unwrap();
+        let bob = contact(Some("bob@b.example"), Some("Bob"), Some("to")).unwrap();
+        builder.contact(bob.clone());
+        builder.contact(RosterItem {
+            name: Some("Robert".to_owned()),
+            ..bob
+        });
+        let dan = contact(Some("Dan@B.example/gate"), None, Some("both")).unwrap();
+        builder.contact(dan);
+        builder.asked(&request("dan@b.example")).unwrap();
+        let roster = builder.finish().account.roster;
+        assert_eq!(roster.len(), 2);
+        let asked = roster[0].pending_in.as_deref().unwrap_or_default();
+        assert!(
+            asked.contains("from=\"bob@b.example\" to=\"alice@a.example\""),
+            "{asked}"
+        );
+        assert_eq!(
+            (roster[0].name.as_deref(), roster[0].listed),
+            (Some("Robert"), true)
+        );
+        // Who is seen already need not ask.
+        assert_eq!(
+            (roster[1].jid.as_str(), &roster[1].pending_in),
+            ("dan@b.example", &None)
+        );
+    }
+
+    #[test]
+    fn a_message_is_from_when_its_host_says() {
+        let delay = |from: &str, stamp: u8| {
+            format!("<delay xmlns='urn:xmpp:delay'{from} stamp='1970-01-01T00:00:{stamp:02}Z'/>")
+        };
+        let host = " from='old.example'";
+        for (delays, received, kept) in [
+            (String::new(), 0, 0),
+            (delay(host, 5), 5, 0),
+            (delay("", 6), 6, 0),
+            (delay(" from='room@c.example'", 7), 0, 1),
+            (delay(" from='room@c.example'", 7) + &delay(host, 8), 8, 1),
+            (delay(host, 9) + &delay(host, 10), 10, 0),
+        ] {
+            let mut builder = builder();
+            let message = format!(
+                "<message to='alice@old.example/r' from='x@y'>{delays}<body>b</body></message>"
+            );
+            builder.message(&message, None).unwrap();
+            let message = builder.finish().account.offline.remove(0);
+            let since = message
+                .received
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap();
+            assert_eq!(since.as_secs(), received, "{delays}");
+            assert_eq!(message.stanza.matches("<delay").count(), kept, "{delays}");
+            assert!(
+                message.stanza.contains("to=\"alice@a.example/r\""),
+                "{}",
+                message.stanza
+            );
+        }
+    }
+
+    #[test]
+    fn control_characters_go() {
+        assert_eq!(clean("a\u{0}b\u{1f}\tc\n\u{ffff}é"), "ab\tc\né");
+    }
+}

@@ -38,7 +38,7 @@ fn rich(address: &str, number: u64) -> WholeAccount {
         OfflineMessage {
         stanza: xmpp::Stanza::parse(&format!(
             "<message type='chat' from='bob@b.example/phone' to='{address}/desk' id='1'><body>{text}</body>\
-             <x xmlns='urn:x'><y xmlns='urn:y' a='1'/></x></message>"
+             <x xmlns=\"urn:x\"><y xmlns=\"urn:y\" a=\"1\"/></x></message>"
         ))
         .unwrap()
         .to_xml(),
@@ -84,7 +84,7 @@ fn rich(address: &str, number: u64) -> WholeAccount {
 
 async fn filled() -> (Stage, Vec<&'static str>) {
     let stage = Stage::open().await;
-    let addresses = vec!["alice@a.example", "bob@b.example", "zoë.d'été@a.example"];
+    let addresses = vec!["alice@a.example", "bob@b.example", "zoë.dété@a.example"];
     for (number, address) in (0..).zip(&addresses) {
         let mut account = rich(address, number);
         account.credentials = stage
@@ -187,7 +187,7 @@ async fn an_export_that_fails_leaves_what_was_there() {
     let told = port::export(&order(taken.join("out.xml")), &old.storage, |_, _| ()).await;
     let told = told.unwrap_err().to_string();
     assert!(
-        told.starts_with("cannot write ") && told.contains("out.xml.part"),
+        told.starts_with("cannot replace ") && told.contains("out.xml.part"),
         "{told}"
     );
     // Where the name cannot be taken in the end, nothing stays behind.
@@ -354,6 +354,9 @@ async fn what_ejabberd_writes_is_read() {
         "{:?}",
         summary.left_out
     );
+    // Nobody of the host is offered what some have no keys for.
+    let mechanisms = new.auth.mechanisms("a.example", &auth::Channel::default());
+    assert_eq!(mechanisms, ["SCRAM-SHA-1"]);
     for (account, password) in [
         ("alice", "alice@a.example"),
         ("plain", "secret"),
@@ -392,18 +395,6 @@ async fn what_ejabberd_writes_is_read() {
         alice.private[0].xml,
         "<storage xmlns=\"storage:rosternotes\"><note/></storage>"
     );
-    let summary = new
-        .storage
-        .accounts
-        .any_lacks("a.example", "SCRAM-SHA-512")
-        .await
-        .unwrap();
-    assert!(
-        summary,
-        "nobody of the host is offered what some have no keys for"
-    );
-    let mechanisms = new.auth.mechanisms("a.example", &auth::Channel::default());
-    assert_eq!(mechanisms, ["SCRAM-SHA-1"]);
 }
 
 #[tokio::test]
@@ -434,10 +425,10 @@ async fn what_is_not_known_is_named() {
     let expected = [
         "<archive/> of `urn:xmpp:pie:0#mam` 1 4:52",
         "<extra/> of `urn:e` 1 2:1",
-        "<iq/> of `jabber:client` 1 6:75",
-        "<mood/> of `urn:m` 1 2:46",
+        "<iq/> of `jabber:client` 1 6:74",
+        "<mood/> of `urn:m` 1 2:45",
         "<pubsub/> of `http://jabber.org/protocol/pubsub` 2 4:1",
-        "blocked addresses that cannot be read 1 10:1",
+        "blocked addresses that cannot be read 1 9:1",
         "contacts whose address cannot be read 1 3:20",
         "credentials for `SCRAM-SHA3-512` 1 5:1",
         "messages that cannot be read 1 7:1",
@@ -472,7 +463,6 @@ async fn a_fault_in_an_account_costs_that_account_alone() {
         ))
     };
     let twice = format!("{0}{0}", keys("1", "c2FsdA==", key));
-    let huge = format!("<x xmlns='urn:x'>{}</x>", "y".repeat(1024 * 1024)).repeat(65);
     for (content, why) in [
         (keys("10", "c2Fs*", key), "the salt is not base64"),
         (
@@ -501,7 +491,6 @@ async fn a_fault_in_an_account_costs_that_account_alone() {
             "<account xmlns='natter:account:0' created='now'/>".to_owned(),
             "`created` is not a time (XEP-0082)",
         ),
-        (huge, "the account holds more than 67108864 bytes"),
     ] {
         let new = Stage::open().await;
         let file = new.file(
@@ -638,9 +627,9 @@ async fn a_fault_in_a_file_ends_the_import_with_its_place() {
             1,
         ),
         (
-            format!("{head}<user name='a'><x>{}", "y".repeat(17 * 1024 * 1024)),
+            format!("{head}<user name='{}'/>", "y".repeat(20 * 1024)),
             "3:",
-            "more than 16777216 bytes in one element",
+            "more than 16384 bytes in one name or attribute value",
             1,
         ),
         (
