@@ -1,7 +1,5 @@
 //! A store with authentication over it, in a temporary folder, that imports and exports.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,11 +1,9 @@
 //! XEP-0227: what we write we read; what others write too; what is wrong is told with its place.
 
-mod stage;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use stage::{Heard, NOW, Stage, jid, order, seconds};
+use crate::stage::{Heard, NOW, Stage, jid, order, seconds};
 use storage::{
     Brought, IfThere, LastSeen, OfflineMessage, PrivacyAction, PrivacyItem, PrivacyKinds,
     PrivacyList, PrivacyLists, PrivacyWho, PrivateData, RosterItem, Subscription, WholeAccount,
