@@ -1,4 +1,5 @@
 //! The crate from outside, in one program.
 
 mod pie;
+mod prosody;
 mod stage;
