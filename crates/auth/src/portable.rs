@@ -118,6 +118,8 @@ impl Auth {
 mod tests {
     use super::*;
 
+    type Change = &'static dyn Fn(&mut ScramKeys);
+
     fn keys(length: usize) -> ScramKeys {
         ScramKeys {
             iterations: 4096,
@@ -149,7 +151,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_told() {
-        let cases: [(&dyn Fn(&mut ScramKeys), &str); 6] = [
+        let cases: [(Change, &str); 6] = [
             (
                 &|keys| keys.iterations = 0,
                 "0 iterations are outside of 1 to 1000000",
