@@ -5,7 +5,6 @@
 //! value it had (`Continue`), or ends as denied (`Deny`), as the hook's declaration says.
 
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -19,6 +18,7 @@ use futures_util::future::BoxFuture;
 use otp::{Clock, ProcessId};
 
 use crate::Router;
+use crate::table::Map;
 
 /// How long a handler that waits may take, unless the hook says otherwise.
 pub const HANDLER_DEADLINE: Duration = Duration::from_secs(5);
@@ -196,7 +196,7 @@ pub(crate) struct HookEntry {
 
 /// The handlers of one host, in order.
 #[derive(Clone, Default)]
-pub(crate) struct HookTable(HashMap<TypeId, Arc<[Arc<HookEntry>]>>);
+pub(crate) struct HookTable(Map<TypeId, Arc<[Arc<HookEntry>]>>);
 
 impl HookTable {
     pub(crate) fn insert(&mut self, spec: HookSpec, owner: ProcessId, owner_name: &Arc<str>) {

@@ -3,7 +3,6 @@
 //!
 //! Source: RFC 6120 §8.2.3 (each get or set is answered exactly once).
 
-use std::collections::HashMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use tokio::sync::oneshot;
 use xmpp::{Child, Condition, Fragment, FromXml, IqType, Jid, Stanza, StanzaError};
 
 use crate::hooks::panic_text;
+use crate::table::Map;
 use crate::{Meta, Outcome, Packet, Router, Routing, step};
 
 /// How long a handler may take to answer, unless said otherwise.
@@ -154,8 +154,8 @@ pub(crate) struct IqEntry {
 /// The IQ handlers of one host.
 #[derive(Clone, Default)]
 pub(crate) struct IqTable {
-    host: HashMap<Arc<str>, IqEntry>,
-    account: HashMap<Arc<str>, IqEntry>,
+    host: Map<Arc<str>, IqEntry>,
+    account: Map<Arc<str>, IqEntry>,
 }
 
 impl IqTable {
@@ -316,7 +316,7 @@ pub enum IqError {
 
 /// The IQs of ours that wait for an answer, by id. Ids are 128 random bits: a stranger cannot guess one.
 #[derive(Default)]
-pub(crate) struct Pending(Mutex<HashMap<String, Waiting>>);
+pub(crate) struct Pending(Mutex<Map<String, Waiting>>);
 
 struct Waiting {
     /// Who was asked: only it may answer.

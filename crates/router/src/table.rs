@@ -17,6 +17,10 @@ use crate::iq::{IqSpec, IqTable, Pending, To};
 use crate::route::{BalanceBy, Mode, Post, RouteEntry, RouteSpec};
 use crate::{DeadLetterBox, InstallError, Router};
 
+/// A table that is read for every stanza. Its keys are those of this server's own configuration, and its hasher is
+/// keyed all the same.
+pub(crate) type Map<K, V> = HashMap<K, V, ahash::RandomState>;
+
 /// The name that the owner is registered by.
 #[must_use]
 pub fn owner_name() -> otp::Name {
@@ -43,11 +47,11 @@ pub struct Feature {
 
 pub(crate) struct Tables {
     pub(crate) clock: Clock,
-    pub(crate) routes: ArcSwap<HashMap<Arc<str>, Arc<RouteEntry>>>,
+    pub(crate) routes: ArcSwap<Map<Arc<str>, Arc<RouteEntry>>>,
     pub(crate) default_route: ArcSwapOption<RouteEntry>,
     /// Domains of configured services: while nobody serves them they are down, not foreign.
     pub(crate) reserved: ArcSwap<BTreeMap<Arc<str>, Arc<str>>>,
-    pub(crate) hosts: ArcSwap<HashMap<Arc<str>, Arc<ArcSwap<HostTable>>>>,
+    pub(crate) hosts: ArcSwap<Map<Arc<str>, Arc<ArcSwap<HostTable>>>>,
     pub(crate) pending: Pending,
     pub(crate) dead: DeadLetterBox,
     pub(crate) trace: AtomicU64,
@@ -256,8 +260,8 @@ impl Owner {
         let owner = pid.id();
         let tables = self.tables();
         let mut routes = match change.routes.is_empty() {
-            true => HashMap::new(),
-            false => HashMap::clone(&tables.routes.load()),
+            true => Map::default(),
+            false => Map::clone(&tables.routes.load()),
         };
         for spec in change.routes.iter() {
             let taken = routes.get(&spec.domain);
@@ -275,7 +279,7 @@ impl Owner {
             routes.insert(Arc::clone(&spec.domain), Arc::new(entry));
         }
         let cells = tables.hosts.load_full();
-        let mut changed: HashMap<Arc<str>, HostTable> = HashMap::new();
+        let mut changed: Map<Arc<str>, HostTable> = Map::default();
         for host in change.hosts() {
             let table = cells
                 .get(&host)
@@ -318,7 +322,7 @@ impl Owner {
             });
         }
         // Nothing can fail from here on.
-        let mut new_cells = HashMap::new();
+        let mut new_cells = Map::default();
         for (host, table) in changed {
             if let Some(cell) = cells.get(&host) {
                 cell.store(Arc::new(table));
@@ -327,7 +331,7 @@ impl Owner {
             }
         }
         if !new_cells.is_empty() {
-            let mut all = HashMap::clone(&cells);
+            let mut all = Map::clone(&cells);
             all.extend(new_cells);
             tables.hosts.store(Arc::new(all));
         }
@@ -374,7 +378,7 @@ impl Owner {
         // A lasting route that waits for a successor waits no more.
         let routes = tables.routes.load();
         if routes.get(domain).is_some_and(|e| e.awaits_successor()) {
-            let mut routes = HashMap::clone(&routes);
+            let mut routes = Map::clone(&routes);
             routes.remove(domain);
             tables.routes.store(Arc::new(routes));
         }

@@ -20,7 +20,7 @@ use crate::table::{Entry, For, Refused, Storing};
 /// Takes a packet for an account of this server.
 pub(crate) fn deliver(sessions: &Sessions, packet: Packet) -> Routing {
     step!(packet.meta, "sm", to = %packet.to());
-    let account = packet.to().to_bare();
+    let account = packet.to().clone().into_bare();
     if !sessions
         .router
         .has_handlers::<SmReceivePacket>(account.domain().as_str())

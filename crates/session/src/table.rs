@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use otp::Pid;
 use parking_lot::{Mutex, RwLock};
 use router::Parcel;
-use xmpp::{BareJid, FullJid, Jid, Stanza};
+use xmpp::{BareJid, FullJid, Jid, Stanza, bare_str};
 
 use crate::c2s::{C2s, Cast};
 use crate::flush::Page;
@@ -210,8 +210,11 @@ struct Account {
 #[derive(Clone)]
 pub struct SessionTable(Arc<Shards>);
 
+/// Accounts by their address.
+type Shard = HashMap<Box<str>, Account, ahash::RandomState>;
+
 struct Shards {
-    shards: Vec<RwLock<HashMap<BareJid, Account, ahash::RandomState>>>,
+    shards: Vec<RwLock<Shard>>,
     hasher: ahash::RandomState,
     next: AtomicU64,
 }
@@ -241,7 +244,7 @@ pub struct Opened {
 }
 
 impl SessionTable {
-    fn shard(&self, account: &BareJid) -> &RwLock<HashMap<BareJid, Account, ahash::RandomState>> {
+    fn shard(&self, account: &str) -> &RwLock<Shard> {
         let hash = self.0.hasher.hash_one(account);
         &self.0.shards[usize::try_from(hash % SHARDS as u64).expect("smaller than SHARDS")]
     }
@@ -256,9 +259,9 @@ impl SessionTable {
         session: Opened,
         replace: bool,
     ) -> Result<(Arc<Entry>, Option<Arc<Entry>>), Opened> {
-        let bare = session.jid.to_bare();
-        let mut shard = self.shard(&bare).write();
-        let account = shard.entry(bare).or_default();
+        let bare = bare_str(&session.jid);
+        let mut shard = self.shard(bare).write();
+        let account = shard.entry(bare.into()).or_default();
         let replaced = account.sessions.iter().position(|e| e.jid == session.jid);
         if replaced.is_some() && !replace {
             return Err(session);
@@ -289,9 +292,9 @@ impl SessionTable {
     /// Takes a session out: nobody delivers there from now on. False when it was out already:
     /// replaced, full or cleared away. [`SessionTable::forget`] follows when its end is done.
     pub fn close(&self, entry: &Entry) -> bool {
-        let bare = entry.jid.to_bare();
-        let mut shard = self.shard(&bare).write();
-        let Some(account) = shard.get_mut(&bare) else {
+        let bare = bare_str(&entry.jid);
+        let mut shard = self.shard(bare).write();
+        let Some(account) = shard.get_mut(bare) else {
             return false;
         };
         let is_it = |e: &Arc<Entry>| e.number == entry.number;
@@ -307,25 +310,25 @@ impl SessionTable {
     /// The end of a closed session is done. True when others wait for that to hand out the offline queue,
     /// or have to go on with it.
     pub(crate) fn forget(&self, entry: &Entry) -> bool {
-        let bare = entry.jid.to_bare();
-        let mut shard = self.shard(&bare).write();
-        let Some(account) = shard.get_mut(&bare) else {
+        let bare = bare_str(&entry.jid);
+        let mut shard = self.shard(bare).write();
+        let Some(account) = shard.get_mut(bare) else {
             return false;
         };
         account.leaving.retain(|e| e.number != entry.number);
         let was_flusher = account.flusher.take_if(|f| *f == entry.number).is_some();
         let wanted = std::mem::take(&mut account.wanted);
         if account.sessions.is_empty() && account.leaving.is_empty() {
-            shard.remove(&bare);
+            shard.remove(bare);
         }
         was_flusher || wanted
     }
 
     /// Whether something of the session is still to be done or undone.
     pub(crate) fn knows(&self, entry: &Entry) -> bool {
-        let bare = entry.jid.to_bare();
-        let shard = self.shard(&bare).read();
-        shard.get(&bare).is_some_and(|account| {
+        let bare = bare_str(&entry.jid);
+        let shard = self.shard(bare).read();
+        shard.get(bare).is_some_and(|account| {
             let mut entries = account.sessions.iter().chain(&account.leaving);
             entries.any(|e| e.number == entry.number)
         })
@@ -334,9 +337,9 @@ impl SessionTable {
     /// The sessions of an account, in the order in which they were opened.
     #[must_use]
     pub fn sessions(&self, account: &BareJid) -> Vec<Arc<Entry>> {
-        let shard = self.shard(account).read();
+        let shard = self.shard(account.as_str()).read();
         shard
-            .get(account)
+            .get(account.as_str())
             .map(|a| a.sessions.clone())
             .unwrap_or_default()
     }
@@ -344,10 +347,10 @@ impl SessionTable {
     /// The session at a full JID.
     #[must_use]
     pub fn session(&self, jid: &FullJid) -> Option<Arc<Entry>> {
-        let bare = jid.to_bare();
-        let shard = self.shard(&bare).read();
+        let bare = bare_str(jid);
+        let shard = self.shard(bare).read();
         shard
-            .get(&bare)?
+            .get(bare)?
             .sessions
             .iter()
             .find(|e| e.jid == *jid)
@@ -387,9 +390,9 @@ impl SessionTable {
     /// Gives a session the right to hand out the offline queue, unless another session has it or is still
     /// at its end; then [`SessionTable::end_flush`] or [`SessionTable::forget`] tells that somebody wants it.
     pub(crate) fn begin_flush(&self, entry: &Entry) -> bool {
-        let bare = entry.jid.to_bare();
-        let mut shard = self.shard(&bare).write();
-        let Some(account) = shard.get_mut(&bare) else {
+        let bare = bare_str(&entry.jid);
+        let mut shard = self.shard(bare).write();
+        let Some(account) = shard.get_mut(bare) else {
             return false;
         };
         let is_free = account.flusher.is_none_or(|f| f == entry.number);
@@ -404,9 +407,9 @@ impl SessionTable {
 
     /// Takes that right back; true when others want it.
     pub(crate) fn end_flush(&self, entry: &Entry) -> bool {
-        let bare = entry.jid.to_bare();
-        let mut shard = self.shard(&bare).write();
-        let Some(account) = shard.get_mut(&bare) else {
+        let bare = bare_str(&entry.jid);
+        let mut shard = self.shard(bare).write();
+        let Some(account) = shard.get_mut(bare) else {
             return false;
         };
         account.flusher.take_if(|f| *f == entry.number).is_some()

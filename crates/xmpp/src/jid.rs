@@ -32,6 +32,16 @@ pub enum JidError {
     NoResource,
 }
 
+/// The text of an address without its resource: what accounts are found by, without making a bare JID of it.
+#[must_use]
+pub fn bare_str(jid: &Jid) -> &str {
+    let text = jid.as_str();
+    match jid.resource() {
+        Some(resource) => &text[..text.len() - resource.as_str().len() - 1],
+        None => text,
+    }
+}
+
 /// Reads an address. The domain becomes lower case, Unicode rather than Punycode, and loses a
 /// trailing dot, so that equal addresses are equal texts (R-243).
 ///
@@ -138,6 +148,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_bare_text_is_that_of_the_bare_address() {
+        for text in [
+            "a@b.example/r/s@t",
+            "a@b.example",
+            "b.example/r",
+            "b.example",
+        ] {
+            let jid = parse_jid(text).expect("an address");
+            assert_eq!(bare_str(&jid), jid.to_bare().as_str());
+        }
+    }
 
     fn spelled(text: &str) -> String {
         parse_jid(text).map_or_else(|error| format!("error: {error}"), |jid| jid.to_string())

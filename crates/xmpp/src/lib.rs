@@ -21,7 +21,7 @@ pub use crate::fragment::Fragment;
 pub use crate::id::random_id;
 pub use crate::jid::{
     BareJid, DomainPart, DomainRef, FullJid, Jid, JidError, NodePart, NodeRef, ResourcePart,
-    ResourceRef, canonical_domain, parse_bare, parse_full, parse_jid,
+    ResourceRef, bare_str, canonical_domain, parse_bare, parse_full, parse_jid,
 };
 pub use crate::payload::{Payload, PayloadError};
 pub use crate::sasl::{SaslCondition, SaslFailure};

@@ -12,6 +12,11 @@ use supervisors::{CATALOG, STANDARD, Server, ServerError};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// Stanzas are made by one thread and freed by another all the time, which the C library's allocator serialises: a tenth
+/// of a message's cost (docs/PERFORMANCE.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Exit codes beside 0: the server could not run, and its configuration is wrong.
 const FAILED: u8 = 1;
 const MISCONFIGURED: u8 = 2;

@@ -65,9 +65,8 @@ impl Module for ModPrivacy {
                 Priority::EARLY,
                 |host, sent| {
                     let (stanza, engine) = (&sent.stanza, Privacy::of(host));
-                    let account = sent.user.to_bare();
                     stanza.kind() == Kind::Presence
-                        || !engine.surely_passes(&account, Direction::Out, stanza)
+                        || !engine.surely_passes(&sent.user, Direction::Out, stanza)
                 },
                 refuse_sender,
             )

@@ -21,7 +21,7 @@ use router::Folded;
 use session::hooks::{Direction, RosterGetJidInfo, Subscribed};
 use session::{Entry, Sessions};
 use storage::{PrivacyItem, PrivacyLists, StorageError, Subscription};
-use xmpp::{BareJid, FullJid, Jid, PresenceType, Stanza};
+use xmpp::{BareJid, FullJid, Jid, PresenceType, Stanza, bare_str};
 
 pub(crate) use change::{InUse, Told, block_items};
 use rules::{Known, Says, Sort, decide};
@@ -32,11 +32,14 @@ pub(crate) use settle::with_groups;
 #[derive(Clone, Default)]
 pub struct Privacy(Arc<Inner>);
 
+type Lists = HashMap<Box<str>, Cached, ahash::RandomState>;
+
 #[derive(Default)]
 struct Inner {
     /// Lists are changed in the account's lane.
     lanes: Lanes<BareJid>,
-    lists: RwLock<HashMap<BareJid, Cached>>,
+    /// By the account's address.
+    lists: RwLock<Lists>,
     /// How many entries make it worth looking for those whose session is gone.
     sweep_at: AtomicU64,
     /// Grows with every change of lists: what was read before is not kept after it.
@@ -117,10 +120,10 @@ impl Privacy {
     }
 
     /// Whether a stanza passes whatever the account's sessions made active, as can be told without waiting: nobody
-    /// is asked about his own, and who is known to have no lists refuses nothing.
+    /// is asked about his own, and who is known to have no lists refuses nothing. `account` may bear a resource.
     pub(crate) fn surely_passes(
         &self,
-        account: &BareJid,
+        account: &Jid,
         direction: Direction,
         stanza: &Stanza,
     ) -> bool {
@@ -131,7 +134,7 @@ impl Privacy {
         if other.is_none_or(|other| is_exempt(account, other)) {
             return true;
         }
-        match self.0.lists.read().get(account) {
+        match self.0.lists.read().get(bare_str(account)) {
             Some(Cached::Known(lists, anchor)) => {
                 anchor.strong_count() > 0 && lists.lists.is_empty()
             }
@@ -183,7 +186,7 @@ impl Privacy {
         host: &Host,
         account: &BareJid,
     ) -> Result<Arc<PrivacyLists>, StorageError> {
-        if let Some(Cached::Known(lists, anchor)) = self.0.lists.read().get(account)
+        if let Some(Cached::Known(lists, anchor)) = self.0.lists.read().get(account.as_str())
             && anchor.strong_count() > 0
         {
             return Ok(Arc::clone(lists));
@@ -234,16 +237,16 @@ impl Privacy {
         changes: u64,
     ) {
         let mut kept = self.0.lists.write();
-        let free = kept.get(account).is_none_or(Cached::is_stale);
+        let free = kept.get(account.as_str()).is_none_or(Cached::is_stale);
         if free && self.0.changes.load(Ordering::Acquire) == changes {
             let cached = Cached::Known(Arc::clone(lists), Arc::downgrade(anchor));
-            kept.insert(account.clone(), cached);
+            kept.insert(account.as_str().into(), cached);
             self.sweep(&mut kept);
         }
     }
 
     /// Forgets what was kept for sessions that are gone, whenever twice as much is kept as after the last time.
-    fn sweep(&self, kept: &mut HashMap<BareJid, Cached>) {
+    fn sweep(&self, kept: &mut Lists) {
         let least = 64;
         if (kept.len() as u64) < self.0.sweep_at.load(Ordering::Relaxed).max(least) {
             return;
@@ -257,7 +260,7 @@ impl Privacy {
     fn doubt(&self, account: &BareJid) {
         let mut kept = self.0.lists.write();
         self.0.changes.fetch_add(1, Ordering::AcqRel);
-        kept.insert(account.clone(), Cached::Uncertain);
+        kept.insert(account.as_str().into(), Cached::Uncertain);
     }
 
     /// The store has answered: these are the lists.
@@ -267,14 +270,14 @@ impl Privacy {
         match anchor {
             Some(anchor) => {
                 let cached = Cached::Known(Arc::clone(lists), Arc::downgrade(anchor));
-                kept.insert(account.clone(), cached);
+                kept.insert(account.as_str().into(), cached);
             }
-            None => drop(kept.remove(account)),
+            None => drop(kept.remove(account.as_str())),
         }
     }
 }
 
-fn is_exempt(account: &BareJid, other: &Jid) -> bool {
+fn is_exempt(account: &Jid, other: &Jid) -> bool {
     other.domain() == account.domain() && (other.node().is_none() || other.node() == account.node())
 }
 
