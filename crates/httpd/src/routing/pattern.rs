@@ -275,7 +275,8 @@ fn segment(kind: Kind, piece: &[Flat]) -> Result<Segment, Wrong> {
     };
     let glued = piece.windows(2).find(|two| two[1].at() != two[0].at() + 1);
     match name {
-        "" => wrong(began, Problem::EmptyName),
+        // An address such as `[::1]` is not meant as a name.
+        _ if name.is_empty() || name.starts_with(':') => wrong(began, Problem::EmptyName),
         "..." => wrong(began, Problem::RestAsName),
         _ if glued.is_some() => {
             let at = glued.map_or(began, |two| two[1].at());
