@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::task::LocalSet;
 use crate::failure::Failure;
 use crate::outcome::Outcome;
 use crate::proc::{self, Watched};
+use crate::report::{Results, pages, plot, targets};
 use crate::scram::{KeyCache, Mechanism};
 use crate::target::{Target, Tls, Trust, connector};
 use crate::work::{self, Run};
@@ -124,6 +125,10 @@ enum Workload {
     Age(work::age::Options),
     /// How the costs grow: with sessions, hosts, contacts, resources, bytes.
     Growth(work::growth::Options),
+    /// Start a server: how long until it accepts a connection, and what it weighs.
+    Start(work::start::Options),
+    /// Make tables and plots of many runs' lines of JSON.
+    Report(ReportOptions),
     /// Be the floor: relay bytes as cheaply as can be, for the other workloads to run against.
     Relay(RelayOptions),
 }
@@ -134,6 +139,29 @@ struct RelayOptions {
     /// Where it listens; port 0 picks a free one, which the first line on stdout names.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
+}
+
+/// Medians with their spread, targets held against them, plots.
+#[derive(Debug, Args)]
+struct ReportOptions {
+    /// Folder with `results.jsonl`, what --out wrote with the tags server and state; `head.md`, what is to stand before
+    /// the tables, and `failed.txt`, a line a run that failed, may lie beside it.
+    folder: PathBuf,
+    /// JSON file with a list of targets.
+    #[arg(long, value_name = "FILE")]
+    targets: Option<PathBuf>,
+    /// The server that the targets are for.
+    #[arg(long, default_value = "natterd")]
+    subject: String,
+    /// The server that nobody can beat.
+    #[arg(long, default_value = "floor")]
+    floor: String,
+    /// Page into which the tables are put, between two marks; stdout unless said.
+    #[arg(long, value_name = "FILE")]
+    into: Option<PathBuf>,
+    /// Folder for the plots; none are drawn unless said.
+    #[arg(long, value_name = "FOLDER")]
+    plots: Option<PathBuf>,
 }
 
 /// Does what the command line asks.
@@ -149,8 +177,10 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         .map_err(|error| Failure::new(format!("starting a runtime: {error}")))?;
     let local = LocalSet::new();
     let Cli { common, workload } = cli;
-    if let Workload::Relay(options) = &workload {
-        return local.block_on(&runtime, listen(options.listen));
+    match &workload {
+        Workload::Relay(options) => return local.block_on(&runtime, listen(options.listen)),
+        Workload::Report(options) => return report(options),
+        _ => {}
     }
     if common.no_progress {
         progress::hush();
@@ -186,8 +216,63 @@ async fn perform(run: &Run, workload: &Workload) -> Result<Vec<Outcome>, Failure
         Workload::Storm(options) => work::storm::run(run, options).await,
         Workload::Age(options) => work::age::run(run, options).await,
         Workload::Growth(options) => work::growth::run(run, options).await,
-        Workload::Relay(_) => Ok(Vec::new()),
+        Workload::Start(options) => work::start::run(run, options).await,
+        Workload::Relay(_) | Workload::Report(_) => Ok(Vec::new()),
     }
+}
+
+fn report(options: &ReportOptions) -> Result<(), Failure> {
+    let results = Results::read_file(&options.folder.join("results.jsonl"))?;
+    let targets = match &options.targets {
+        Some(file) => targets::read_file(file)?,
+        None => Vec::new(),
+    };
+    let beside =
+        |name: &str| std::fs::read_to_string(options.folder.join(name)).unwrap_or_default();
+    let mut head = beside("head.md");
+    for (name, value) in proc::machine() {
+        head.push_str(&format!("\n- {name}: {value}"));
+    }
+    let drawn = match &options.plots {
+        Some(folder) => plot::draw(&results, folder)?,
+        None => Vec::new(),
+    };
+    let near = options.plots.as_deref().map(|folder| match &options.into {
+        Some(page) => folder
+            .strip_prefix(page.parent().unwrap_or(folder))
+            .unwrap_or(folder),
+        None => folder,
+    });
+    let plots: Vec<(String, String)> = drawn
+        .into_iter()
+        .map(|(title, file)| {
+            (
+                title,
+                near.unwrap_or(Path::new(""))
+                    .join(file)
+                    .display()
+                    .to_string(),
+            )
+        })
+        .collect();
+    let cast = pages::Cast {
+        subject: &options.subject,
+        floor: &options.floor,
+    };
+    let printed = pages::print(
+        &results,
+        &targets,
+        cast,
+        &head,
+        &beside("failed.txt"),
+        &plots,
+    );
+    let Some(page) = &options.into else {
+        return say(&printed);
+    };
+    let wrong = |error: std::io::Error| Failure::new(format!("--into {}: {error}", page.display()));
+    let before = std::fs::read_to_string(page).map_err(wrong)?;
+    std::fs::write(page, pages::put_between_marks(&before, &printed)?).map_err(wrong)
 }
 
 async fn listen(address: SocketAddr) -> Result<(), Failure> {

@@ -17,6 +17,7 @@ pub mod peek;
 pub mod proc;
 pub mod progress;
 pub mod relay;
+pub mod report;
 pub mod scan;
 pub mod scram;
 pub mod session;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::idle::Memory;
+use super::login::tls_name;
 use super::{Run, filler, no_error, shown};
 use crate::accounts::{self, Wanted};
 use crate::crew::{Countdown, Finish, drive};
@@ -18,6 +19,7 @@ use crate::outcome::Outcome;
 use crate::pace::Pace;
 use crate::peek;
 use crate::session::{Feed, Session};
+use crate::target::Tls;
 
 /// How long the server may be silent before a run is given up.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -111,6 +113,14 @@ pub async fn run(run: &Run, options: &Options) -> Result<Vec<Outcome>, Failure> 
     Ok(vec![outcome])
 }
 
+/// The name of a workload on this wire.
+fn named(run: &Run, name: &str) -> String {
+    match run.target.tls {
+        Tls::Off => name.to_owned(),
+        tls => format!("{name} {}", tls_name(tls)),
+    }
+}
+
 /// A message without its end: the time goes in behind `before`.
 struct Template {
     before: Vec<u8>,
@@ -167,7 +177,7 @@ async fn closed_loop(
     let gauge = Gauge::start(run.server);
     let sessions = bounce(options, sessions, options.count, &templates, &latency).await?;
     let spent = gauge.stop();
-    let name = format!("chat window={}", options.window);
+    let name = named(run, &format!("chat window={}", options.window));
     let outcome = Outcome::new(name, "message", options.count, spent, &latency);
     Ok((sessions, outcome))
 }
@@ -233,7 +243,7 @@ async fn open_loop(
     let gauge = Gauge::start(run.server);
     let sessions = paced(sessions, rate, options.count, &templates, &latency, &late).await?;
     let spent = gauge.stop();
-    let name = format!("chat rate={rate}");
+    let name = named(run, &format!("chat rate={rate}"));
     let sent_late = late.summary().map_or(0.0, |summary| summary.p99);
     let outcome = Outcome::new(name, "message", options.count, spent, &latency)
         .with("generator_late_p99_us", sent_late);
@@ -321,7 +331,7 @@ async fn fan_out(
     )
     .await?;
     let spent = gauge.stop();
-    let name = format!("chat resources={}", options.resources);
+    let name = named(run, &format!("chat resources={}", options.resources));
     Ok((
         sessions,
         Outcome::new(name, "delivery", heard, spent, &latency),

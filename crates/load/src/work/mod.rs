@@ -18,6 +18,7 @@ pub mod login;
 pub mod muc;
 pub mod offline;
 pub mod presence;
+pub mod start;
 pub mod storm;
 
 /// What every workload is given.
