@@ -35,11 +35,12 @@ check: cargo ## format, lint, and all tests (the rules of the house are among th
 interop: cargo ## other people's programs against natterd, certificates verified
 	@tests/interop/run.sh
 
-bench: cargo ## measure: actors, parsing, routing
-	$(CARGO) bench --workspace
+# Each figure in about a second; `cargo bench --package X` takes its time. Words in BENCH pick among them.
+bench: cargo ## measure the parts: actors, stanzas, routing, hooks, IQs, logins, commits, …
+	$(CARGO) bench --workspace --bench '*' -- --quick $(BENCH)
 
-bench-peers: ## measure other servers beside ours (comes with the load generator)
-	@echo "make: the load generator is not part of this version, so there is nothing to compare with" >&2; exit 1
+bench-peers: cargo ## measure ejabberd and Prosody beside ours, into docs/PERFORMANCE.md; ROUNDS=, WORKLOADS=, PEERS=, SCALE=
+	@tests/bench-peers/run.sh
 
 demo: cargo ## a node of its own: two clients chat, mod_echo is added, the tree is shown, all ends
 	$(CARGO) build --quiet --package supervisors
@@ -68,4 +69,4 @@ new-module: ## NAME=mod_x: module, list line, scenario and changelog line to beg
 
 clean: cargo ## take away what was built and what interop installed
 	$(CARGO) clean
-	rm -rf .interop
+	rm -rf .interop .bench-peers

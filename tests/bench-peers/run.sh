@@ -102,7 +102,7 @@ scaled() { awk -v n="$1" -v s="$scale" -v least="$2" 'BEGIN { n = int(n * s); pr
 measure() {
     local peer="$1" state="$2" round="$3" name="$4" said port="${ports[$1]}"
     shift 4
-    local common=(--host 127.0.0.1 --no-progress --json --out "$results/results.jsonl"
+    local common=(--host 127.0.0.1 --timeout 120 --max-seconds 1700 --no-progress --json --out "$results/results.jsonl"
         --tag "server=$peer" --tag "state=$state" --tag "round=$round")
     case " $* " in
     *" --tls direct "*)
