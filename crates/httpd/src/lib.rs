@@ -1,7 +1,7 @@
 //! An HTTP server with Cowboy's routing and handlers, on `hyper`.
 //!
 //! A [`routing`] table says which [`Handler`] serves a request. A handler replies, whole or piece by piece, or returns
-//! that it goes on as something else ([`Outcome`]): anybody's own [`HandlerType`]. Each connection is a supervised process.
+//! that it goes on as something else ([`Outcome`]): a [`Loop`], a [`WebSocket`], anybody's own [`HandlerType`]. Each connection is a supervised process.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -44,20 +44,26 @@ mod error;
 mod h1;
 mod handler;
 mod link;
+mod looping;
+mod mailbox;
 mod middleware;
 mod reply;
 mod request;
 pub mod routing;
 mod server;
 mod urlencoded;
+mod websocket;
 
 pub use body::{Multipart, Part, Piece, ReadOpts};
 pub use connection::ALPN;
 pub use error::{Error, ReplyError};
 pub use handler::{Endpoint, Fixed, Handler, HandlerType, Outcome, Reason, handler_fn};
+pub use looping::{Loop, LoopInfo, Next};
+pub use mailbox::{MAILBOX_MESSAGES, Mailbox, NotSent, Sender};
 pub use middleware::{Middleware, Step, Verdict};
 pub use reply::{CookieOptions, Headers};
 pub use request::{Event, Request};
 pub use routing::{Dispatch, Host, Path, Routes, RoutesError, field};
 pub use server::{Httpd, Limits, Options};
+pub use websocket::{Commands, Flow, Frame, WebSocket, WsOptions};
 pub use {headers, http};

@@ -70,6 +70,7 @@ pub(crate) struct Link {
     turn: AtomicU8,
     reader: AtomicWaker,
     head_late: AtomicBool,
+    hibernating: AtomicBool,
     /// Why requests that are dropped from now on end.
     cause: Mutex<Reason>,
     tasks: Mutex<JoinSet<()>>,
@@ -97,6 +98,7 @@ impl Link {
             turn: AtomicU8::new(WAITING),
             reader: AtomicWaker::new(),
             head_late: AtomicBool::new(false),
+            hibernating: AtomicBool::new(false),
             cause: Mutex::new(Reason::Disconnected),
             tasks: Mutex::default(),
             draining,
@@ -166,7 +168,23 @@ impl Link {
         }
     }
 
+    /// The guard waits for bytes; it is woken to give memory back.
+    pub(crate) fn reads(&self, cx: &Context<'_>) {
+        self.reader.register(cx.waker());
+    }
+
+    /// Whether memory shall be given back where nothing comes; once for each time it is asked.
+    pub(crate) fn hibernates(&self) -> bool {
+        self.hibernating.load(Ordering::Relaxed) && self.hibernating.swap(false, Ordering::AcqRel)
+    }
+
     // The service's side.
+
+    /// Asks for memory to be given back.
+    pub(crate) fn hibernate(&self) {
+        self.hibernating.store(true, Ordering::Release);
+        self.reader.wake();
+    }
 
     /// Counts a request; gives its number and how it was refused, if it was.
     pub(crate) fn request(&self) -> (u64, Option<Refusal>) {

@@ -256,7 +256,15 @@ impl<S: AsyncRead + Unpin> hyper::rt::Read for Guard<S> {
                 });
                 continue;
             }
-            if ready!(this.fill(cx))? == 0 {
+            if matches!(this.state, State::Raw) {
+                this.link.reads(cx);
+            }
+            let filled = this.fill(cx);
+            if filled.is_pending() && this.start == this.end && this.link.hibernates() {
+                this.input = Vec::new();
+                (this.start, this.end) = (0, 0);
+            }
+            if ready!(filled)? == 0 {
                 return Poll::Ready(Ok(()));
             }
             if in_head {

@@ -115,6 +115,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
+    /// Its stream, if nothing was heard that was not taken.
+    pub fn into_io(self) -> S {
+        assert!(self.heard.is_empty(), "{:?} was not taken", self.heard);
+        self.io
+    }
+
     pub async fn say(&mut self, bytes: impl AsRef<[u8]>) {
         self.io.write_all(bytes.as_ref()).await.expect("written");
     }
@@ -138,8 +144,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 .windows(mark.len())
                 .position(|w| w == mark.as_bytes());
             if let Some(at) = at {
-                let said = self.heard.drain(..at + mark.len()).collect();
-                return String::from_utf8(said).expect("text");
+                let said: Vec<u8> = self.heard.drain(..at + mark.len()).collect();
+                return String::from_utf8_lossy(&said).into_owned();
             }
             assert!(
                 self.hear().await,
@@ -178,9 +184,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
 /// The status of a reply.
 pub fn status(reply: &str) -> u16 {
-    let number = reply
+    let line = reply
         .strip_prefix("HTTP/1.1 ")
-        .and_then(|rest| rest.get(..3));
+        .or(reply.strip_prefix("HTTP/1.0 "));
+    let number = line.and_then(|rest| rest.get(..3));
     number
         .and_then(|number| number.parse().ok())
         .unwrap_or_else(|| panic!("no reply: {reply:?}"))
