@@ -1,5 +1,7 @@
 //! Who may come in, over real sockets: failure budgets, caps, proxies, channel binding.
 
+mod moving;
+
 use std::net::SocketAddr;
 
 use tests::authority::{Authority, tls_client_as};

@@ -189,8 +189,3 @@ impl fmt::Debug for Node {
 pub(crate) fn store(error: impl fmt::Display) -> CommandError {
     CommandError::failed(format!("the store failed: {error}"))
 }
-
-/// A folder named on a command line.
-pub(crate) fn folder(text: &str) -> &Path {
-    Path::new(text)
-}

@@ -8,7 +8,7 @@ use otp::TreeNode;
 
 use gen_mod::Modules;
 
-use crate::parts::{Node, folder, store};
+use crate::parts::{Node, store};
 
 /// How long a change of the whole server may take: it may start a thousand hosts.
 const CHANGE_WITHIN: Duration = Duration::from_secs(600);
@@ -288,7 +288,7 @@ fn backup(node: &Node) -> Command {
         move |_, args| {
             let node = node.clone();
             async move {
-                let folder = folder(args.text("folder"));
+                let folder = &args.path("folder");
                 let file = node.storage.backup(folder).await.map_err(store)?;
                 let mut copied = vec![Value::from(file.display().to_string())];
                 let more = node.steering.copy_out(folder);
@@ -317,7 +317,7 @@ fn restore(node: &Node) -> Command {
         move |_, args| {
             let node = node.clone();
             async move {
-                let folder = folder(args.text("folder"));
+                let folder = &args.path("folder");
                 end_sessions(&node).await;
                 let saved = node.storage.restore(folder).await.map_err(store)?;
                 // What is stored from now on comes behind all that was restored.

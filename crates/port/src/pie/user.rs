@@ -54,7 +54,31 @@ pub(super) fn password(builder: &mut Builder, value: &str) -> Result<(), Wrong> 
         salt: bytes("salt", parts[2])?.to_vec(),
         iterations: count(parts[3])?,
     };
-    Ok(builder.keys(mechanism, &keys)?)
+    Ok(builder.keys(mechanism, &encoded_once(mechanism, keys))?)
+}
+
+/// The keys, where they are encoded twice: ejabberd keeps them in base64, and encodes what it keeps.
+fn encoded_once(mechanism: &str, keys: ScramKeys) -> ScramKeys {
+    let fits = |key: &[u8]| ScramKeys::mechanism_of_length(key.len()) == Some(mechanism);
+    let decoded = |bytes: &[u8]| STANDARD.decode(bytes).ok().map(Zeroizing::new);
+    let again = (
+        decoded(&keys.stored_key),
+        decoded(&keys.server_key),
+        decoded(&keys.salt),
+    );
+    match again {
+        (Some(stored_key), Some(server_key), Some(salt))
+            if fits(&stored_key) && fits(&server_key) =>
+        {
+            ScramKeys {
+                salt: salt.to_vec(),
+                stored_key,
+                server_key,
+                ..keys
+            }
+        }
+        _ => keys,
+    }
 }
 
 fn bytes(what: &str, text: &str) -> Result<Zeroizing<Vec<u8>>, Wrong> {
@@ -135,7 +159,7 @@ fn scram(builder: &mut Builder, element: &Element) -> Result<(), Wrong> {
         stored_key: bytes("stored key", &part("stored-key")?)?,
         server_key: bytes("server key", &part("server-key")?)?,
     };
-    Ok(builder.keys(mechanism, &keys)?)
+    Ok(builder.keys(mechanism, &encoded_once(mechanism, keys))?)
 }
 
 fn roster(builder: &mut Builder, query: &Element) -> Result<(), Wrong> {

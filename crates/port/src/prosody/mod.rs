@@ -1,6 +1,7 @@
 //! Prosody's data folder, as its `internal` storage writes it: `HOST/STORE/USER.dat`, for lists `.list`, names
 //! percent-encoded. Read while Prosody does not run.
 
+mod card;
 mod lua;
 mod tree;
 mod user;
@@ -28,6 +29,13 @@ const STORES: [&str; 6] = [
     "offline",
     "blocklist",
     "privacy",
+];
+
+/// Where `mod_vcard_legacy` keeps vCards: card, about its photo, photo. Read where the store `vcard` has none.
+const CARD: [&str; 3] = [
+    "pep_urn%3axmpp%3avcard4",
+    "pep_urn%3axmpp%3aavatar%3ametadata",
+    "pep_urn%3axmpp%3aavatar%3adata",
 ];
 
 /// Whether a folder is Prosody's data, or those of one host in it.
@@ -115,7 +123,7 @@ fn left_behind(folder: &Path, users: &BTreeSet<String>, sink: Sink<'_>) -> Resul
             .and_then(|name| name.to_str())
             .unwrap_or_default();
         let at = path.display().to_string();
-        if !path.is_dir() || store == ACCOUNTS {
+        if !path.is_dir() || store == ACCOUNTS || CARD.contains(&store) {
             continue;
         }
         if !STORES.contains(&store) {
@@ -137,6 +145,7 @@ fn left_behind(folder: &Path, users: &BTreeSet<String>, sink: Sink<'_>) -> Resul
 fn ending(store: &str) -> &'static str {
     match store {
         "offline" => "list",
+        pep if pep.starts_with("pep_") => "list",
         _ => "dat",
     }
 }
@@ -177,6 +186,30 @@ fn account(
             tell(sink, Found::LeftOut { at, what })?;
         }
     }
+    if reading.builder.account().vcard.is_none() {
+        let mut last = Vec::new();
+        for store in CARD {
+            let path = path(store);
+            let bytes = content(&path)?.unwrap_or_default();
+            match reading.last_item(&bytes) {
+                Ok(item) => last.push(item),
+                Err(Wrong::At(error)) => {
+                    let at = format!("{}:{}", path.display(), error.at);
+                    let why = error.why;
+                    return tell(sink, Found::Unusable { at, account, why });
+                }
+                Err(Wrong::Because(why)) => {
+                    let at = path.display().to_string();
+                    return tell(sink, Found::Unusable { at, account, why });
+                }
+            }
+        }
+        let mut last = last.iter().map(|item| item.as_ref().and_then(Value::table));
+        if let Some(Some(item)) = last.next() {
+            let (metadata, data) = (last.next().flatten(), last.next().flatten());
+            reading.builder.account().vcard = card::vcard(item, metadata, data);
+        }
+    }
     tell(sink, Found::Account(Box::new(reading.builder.finish())))
 }
 
@@ -204,6 +237,16 @@ struct Reading {
 }
 
 impl Reading {
+    /// The last item of a list, if there is one.
+    fn last_item(&mut self, bytes: &[u8]) -> Result<Option<Value>, Wrong> {
+        self.builder.weigh(bytes.len())?;
+        let mut last = None;
+        for item in Items::of(bytes) {
+            last = Some(item?);
+        }
+        Ok(last)
+    }
+
     fn store(&mut self, store: &str, bytes: &[u8]) -> Result<(), Wrong> {
         self.builder.weigh(bytes.len())?;
         if store == "offline" {

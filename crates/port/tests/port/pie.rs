@@ -291,7 +291,11 @@ async fn what_ejabberd_writes_is_read() {
         .unwrap();
     let keys = auth::ScramKeys::of(keys).unwrap();
     use base64::Engine;
-    let text = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+    // Twice, as ejabberd does.
+    let text = |bytes: &[u8]| {
+        let base64 = base64::engine::general_purpose::STANDARD;
+        base64.encode(base64.encode(bytes))
+    };
     let new = Stage::open().await;
     new.file(
         "dump/20260101-000000.xml",

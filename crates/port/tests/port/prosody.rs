@@ -87,7 +87,20 @@ item({ ["name"] = "iq"; ["attr"] = {}; });
     file("accounts/off.dat", "return { ['disabled'] = true; };");
     file("roster/gone.dat", "return {};");
     file("pep/alice%2eb.dat", "return {};");
-    file("pep_urn%3axmpp%3aavatar%3adata/alice%2eb.list", "");
+    file(
+        "pep_urn%3axmpp%3aavatar%3adata/off.list",
+        "item({ name = 'item'; { name = 'data'; 'QUJD' } });",
+    );
+    file(
+        "pep_urn%3axmpp%3avcard4/off.list",
+        "item({ name = 'item' });\nitem({ name = 'item'; attr = { id = 'current' }; { name = 'vcard'; { name = 'fn'; \
+         { name = 'text'; 'Off' } } } });",
+    );
+    file(
+        "pep_urn%3axmpp%3avcard4/alice%2eb.list",
+        "never read: there is a vCard",
+    );
+    file("pep_x/alice%2eb.list", "");
     stage.file(
         "prosody/conference%2ea%2eexample/persistent.dat",
         "return {};",
@@ -127,7 +140,7 @@ async fn accounts_of_prosody_come_with_all_they_own() {
             ),
             ("messages that cannot be read", 1),
             ("private data that cannot be read", 1),
-            ("the store `pep_urn:xmpp:avatar:data` of Prosody", 1),
+            ("the store `pep_x` of Prosody", 1),
             ("the store `pep` of Prosody", 1),
         ]
     );
@@ -194,7 +207,10 @@ async fn accounts_of_prosody_come_with_all_they_own() {
         })
         .collect();
     assert_eq!(who, ["foe@b.example", "spam.example"]);
-    assert!(new.whole("off@a.example").await.unwrap().disabled);
+    let off = new.whole("off@a.example").await.unwrap();
+    assert!(off.disabled);
+    let card = "<vCard xmlns=\"vcard-temp\"><FN>Off</FN><PHOTO><TYPE>image/png</TYPE><BINVAL>QUJD</BINVAL></PHOTO></vCard>";
+    assert_eq!(off.vcard.as_deref(), Some(card));
 
     // One host alone, and once more.
     let summary = new.imports(&folder.join("a%2eexample")).await;
@@ -322,6 +338,12 @@ async fn what_is_wrong_with_an_account_of_prosody_is_told() {
             "expected a value",
         ),
         (
+            "pep_urn%3axmpp%3avcard4",
+            "item{}".to_owned(),
+            ":1:5",
+            "expected `(`",
+        ),
+        (
             "offline",
             "item({});\nitem(".to_owned(),
             ":2:6",
@@ -341,7 +363,8 @@ async fn what_is_wrong_with_an_account_of_prosody_is_told() {
             "p/a%2eexample/accounts/bob.dat",
             "return { password = 'x' }",
         );
-        let ending = if store == "offline" { "list" } else { "dat" };
+        let is_list = store == "offline" || store.starts_with("pep_");
+        let ending = if is_list { "list" } else { "dat" };
         let file = new.file(&format!("p/a%2eexample/{store}/alice.{ending}"), &content);
         let summary = new.imports(&data).await;
         assert_eq!(
