@@ -187,7 +187,7 @@ fn what_cannot_be_imported_is_told_and_changes_nothing() {
         )
         .await;
         assert!(
-            told.unwrap_err().starts_with("cannot replace "),
+            told.unwrap_err().starts_with("cannot write "),
             "no folder is made for a file"
         );
         Ok(())
