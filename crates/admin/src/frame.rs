@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn requests_there_and_back() {
         let mut given = Given::words(["a", "ü\n"]).secret(Secret::new("s"));
-        given.folder = Some("/home/ä".into());
+        given.folder = Some("/srv/ä".into());
         let line = Request {
             command: "x".into(),
             given,
@@ -213,7 +213,7 @@ mod tests {
         };
         assert_eq!((read.command.as_str(), read.json), ("x", true));
         assert!(read.progress);
-        assert_eq!(read.given.folder.as_deref(), Some("/home/ä".as_ref()));
+        assert_eq!(read.given.folder.as_deref(), Some("/srv/ä".as_ref()));
         assert_eq!(read.given.words, ["a", "ü\n"]);
         assert_eq!(read.given.secrets[0].expose(), "s");
     }

@@ -481,7 +481,7 @@ mod tests {
             .flag("check", "Only looks.");
         let read = |words: &[&str]| {
             let mut given = Given::words(words.iter().copied());
-            given.folder = Some("/home/me".into());
+            given.folder = Some("/srv/me".into());
             parse(&export, &given)
         };
         let Ok(args) = read(&[
@@ -496,7 +496,7 @@ mod tests {
         ]) else {
             panic!("refused")
         };
-        assert_eq!(args.path("file"), PathBuf::from("/home/me/out"));
+        assert_eq!(args.path("file"), PathBuf::from("/srv/me/out"));
         let given = (
             args.maybe_text("host"),
             args.maybe_text("user"),
