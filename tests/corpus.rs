@@ -12,6 +12,8 @@ mod sasl;
 mod stanza_edit;
 #[path = "fuzz/checks/xml_reader.rs"]
 mod xml_reader;
+#[path = "fuzz/checks/xml_scanner.rs"]
+mod xml_scanner;
 
 /// What a byte is changed to: it means something to at least one of the readers.
 const CHANGES: &[u8] = b"\0<>&'\"=/:;@,. \n\xff";
@@ -48,6 +50,11 @@ fn replay(target: &str, check: fn(&[u8])) {
 #[test]
 fn xml_reader() {
     replay("xml_reader", xml_reader::check);
+}
+
+#[test]
+fn xml_scanner() {
+    replay("xml_scanner", xml_scanner::check);
 }
 
 #[test]

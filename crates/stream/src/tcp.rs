@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use net::{ServerConfig, Ticket, TlsError, TlsInfo, TlsStream};
 use otp::Clock;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
-use xml::{Frame, Limits, Reader, RxmlReader, StartTag};
+use xml::{Frame, Limits, Reader, Scanner, StartTag};
 use xmpp::ns;
 
 use crate::{Fault, Inbound, Outbound, ResponseHeader, StreamHeader, Transport};
@@ -71,7 +71,7 @@ pub fn memory(
 pub struct TcpTransport<S> {
     socket: Socket<S>,
     framing: Framing,
-    reader: RxmlReader,
+    reader: Scanner,
     limits: Limits,
     /// Read, not yet interpreted; empty while the stream is idle.
     input: BytesMut,
@@ -359,8 +359,8 @@ fn gone() -> io::Error {
     io::ErrorKind::NotConnected.into()
 }
 
-fn new_reader(limits: Limits) -> RxmlReader {
-    RxmlReader::new(limits).known(ns::KNOWN)
+fn new_reader(limits: Limits) -> Scanner {
+    Scanner::new(limits).known(ns::KNOWN)
 }
 
 #[cfg(test)]

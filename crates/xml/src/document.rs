@@ -7,9 +7,10 @@ use std::sync::Arc;
 use rxml::error::EndOrError;
 use rxml::{Event, Parse, Parser, WithOptions};
 
-use crate::reader::{explain, is_space, parse_element, parser_options};
-use crate::rewrite::Writer;
-use crate::{Attr, Element, Error, Limits, Name, Namespace, StartTag};
+use crate::chars::is_space;
+use crate::element::Strings;
+use crate::events::{Writer, explain, parser_options};
+use crate::{Element, Error, Known, Limits, Name, Namespace, StartTag, parse_element};
 
 /// A place in a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,7 +77,7 @@ pub enum Part {
 pub struct DocumentReader {
     parser: Parser,
     limits: Limits,
-    known: &'static [&'static str],
+    known: &'static Known,
     opens: fn(namespace: &str, name: &str) -> bool,
     /// Elements that were opened and not closed.
     open: usize,
@@ -100,7 +101,7 @@ impl DocumentReader {
         DocumentReader {
             parser: Parser::with_options(options),
             limits,
-            known: &[],
+            known: Known::NONE,
             opens,
             open: 0,
             whole: None,
@@ -112,9 +113,9 @@ impl DocumentReader {
         }
     }
 
-    /// Sets the namespaces for which nothing is allocated, in ascending order.
+    /// Sets the namespaces for which nothing is allocated.
     #[must_use]
-    pub fn known(mut self, namespaces: &'static [&'static str]) -> DocumentReader {
+    pub fn known(mut self, namespaces: &'static Known) -> DocumentReader {
         self.known = namespaces;
         self
     }
@@ -267,16 +268,16 @@ impl DocumentReader {
     }
 
     fn tag(&self, namespace: &str, name: rxml::NcName, attrs: rxml::AttrMap) -> StartTag {
-        let attr = |((namespace, name), value): ((rxml::Namespace, rxml::NcName), String)| Attr {
-            namespace: Namespace::interned(namespace.as_str(), self.known),
-            name: Name::from(name),
-            value,
-        };
+        let mut strings = Strings::default();
+        for ((namespace, name), value) in attrs {
+            let namespace = Namespace::interned(namespace.as_str(), self.known);
+            strings.push_attr(namespace, &name, |text| text.push_str(&value));
+        }
         StartTag {
-            name: Name::from(name),
+            name: Name::checked(&name),
             prefix: None,
             namespace: Namespace::interned(namespace, self.known),
-            attrs: attrs.into_iter().map(attr).collect(),
+            attrs: strings,
             context: Arc::default(),
         }
     }

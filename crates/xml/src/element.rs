@@ -10,14 +10,84 @@ use crate::rewrite;
 use crate::{Error, NS_XML, Name, Namespace, text_of};
 
 /// Attribute, resolved and unescaped. Namespace declarations are not attributes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attr {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attr<'a> {
     /// Namespace of the attribute's name; empty for one without a prefix.
-    pub namespace: Namespace,
+    pub namespace: &'a str,
     /// Local name.
-    pub name: Name,
+    pub name: &'a str,
     /// Value, references resolved and white space normalised (XML 1.0 §3.3.3).
-    pub value: String,
+    pub value: &'a str,
+}
+
+/// The attributes of one tag and, behind them, the text of its element: all in one allocation.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Strings {
+    text: String,
+    slots: SmallVec<[Slot; 6]>,
+}
+
+/// Where name and value of an attribute end in the text; they begin where the one before ends.
+#[derive(Debug, Clone)]
+struct Slot {
+    namespace: Namespace,
+    name_end: u32,
+    value_end: u32,
+}
+
+impl Strings {
+    /// Makes room for so many bytes.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.text.reserve(bytes);
+    }
+
+    /// Adds an attribute; `write` appends its value.
+    pub fn push_attr(&mut self, namespace: Namespace, name: &str, write: impl FnOnce(&mut String)) {
+        let offset = |text: &str| u32::try_from(text.len()).expect("tags are shorter than 4 GiB");
+        self.text.push_str(name);
+        let name_end = offset(&self.text);
+        write(&mut self.text);
+        self.slots.push(Slot {
+            namespace,
+            name_end,
+            value_end: offset(&self.text),
+        });
+    }
+
+    /// What text of the element is appended to. No attribute may be added from then on.
+    pub fn text_mut(&mut self) -> &mut String {
+        &mut self.text
+    }
+
+    fn begin_of(&self, slot: usize) -> usize {
+        match slot.checked_sub(1) {
+            Some(before) => self.slots[before].value_end as usize,
+            None => 0,
+        }
+    }
+
+    fn text(&self) -> &str {
+        &self.text[self.begin_of(self.slots.len())..]
+    }
+
+    /// Lists the attributes in the order sent.
+    pub fn attrs(&self) -> impl Iterator<Item = Attr<'_>> {
+        self.slots.iter().enumerate().map(|(at, slot)| {
+            let (name, value) = (slot.name_end as usize, slot.value_end as usize);
+            Attr {
+                namespace: &slot.namespace,
+                name: &self.text[self.begin_of(at)..name],
+                value: &self.text[name..value],
+            }
+        })
+    }
+
+    /// Returns the value of an attribute.
+    pub fn find(&self, namespace: &str, name: &str) -> Option<&str> {
+        let mut attrs = self.attrs();
+        let attr = attrs.find(|attr| attr.name == name && attr.namespace == namespace)?;
+        Some(attr.value)
+    }
 }
 
 /// Namespace declaration of an opening tag.
@@ -42,7 +112,7 @@ pub struct StartTag {
     pub(crate) name: Name,
     pub(crate) prefix: Option<Name>,
     pub(crate) namespace: Namespace,
-    pub(crate) attrs: Vec<Attr>,
+    pub(crate) attrs: Strings,
     pub(crate) context: Arc<Context>,
 }
 
@@ -64,12 +134,12 @@ impl StartTag {
 
     /// Returns the value of an attribute that has no namespace.
     pub fn attr(&self, name: &str) -> Option<&str> {
-        find(&self.attrs, "", name)
+        self.attrs.find("", name)
     }
 
     /// Returns the value of an attribute in a namespace.
     pub fn attr_ns(&self, namespace: &str, name: &str) -> Option<&str> {
-        find(&self.attrs, namespace, name)
+        self.attrs.find(namespace, name)
     }
 
     /// Returns `xml:lang`.
@@ -78,8 +148,8 @@ impl StartTag {
     }
 
     /// Returns all attributes in the order sent.
-    pub fn attrs(&self) -> &[Attr] {
-        &self.attrs
+    pub fn attrs(&self) -> impl Iterator<Item = Attr<'_>> {
+        self.attrs.attrs()
     }
 
     /// Returns all namespace declarations in the order sent.
@@ -170,10 +240,9 @@ pub(crate) struct Parts {
     pub bytes: Bytes,
     pub name: Name,
     pub namespace: Namespace,
-    pub attrs: SmallVec<[Attr; 4]>,
+    pub attrs: Strings,
     pub children: SmallVec<[Child; 4]>,
     pub content: Range<usize>,
-    pub text: String,
     pub portable: bool,
     pub context: Arc<Context>,
 }
@@ -201,12 +270,12 @@ impl Element {
 
     /// Returns the value of an attribute that has no namespace.
     pub fn attr(&self, name: &str) -> Option<&str> {
-        find(&self.0.attrs, "", name)
+        self.0.attrs.find("", name)
     }
 
     /// Returns the value of an attribute in a namespace.
     pub fn attr_ns(&self, namespace: &str, name: &str) -> Option<&str> {
-        find(&self.0.attrs, namespace, name)
+        self.0.attrs.find(namespace, name)
     }
 
     /// Returns the element's own `xml:lang`.
@@ -220,8 +289,8 @@ impl Element {
     }
 
     /// Returns all attributes in the order sent.
-    pub fn attrs(&self) -> &[Attr] {
-        &self.0.attrs
+    pub fn attrs(&self) -> impl Iterator<Item = Attr<'_>> {
+        self.0.attrs.attrs()
     }
 
     /// Returns the child elements in order, first level only.
@@ -253,7 +322,7 @@ impl Element {
 
     /// Returns the text directly inside this element, references and CDATA resolved.
     pub fn text(&self) -> &str {
-        &self.0.text
+        self.0.attrs.text()
     }
 
     /// Returns where the bytes between start tag and end tag stand; empty for `<a/>`.
@@ -265,7 +334,8 @@ impl Element {
     ///
     /// True when the content means the same under every start tag whose default namespace is
     /// this element's and that declares no prefix: no descendant uses a prefix declared outside
-    /// of the child it stands in, nor names this element's namespace where it would inherit it.
+    /// of the child it stands in, nor names this element's namespace where it would inherit it,
+    /// nor has an attribute with a bare carriage return, which not every reader normalises.
     pub fn portable(&self) -> bool {
         self.0.portable
     }
@@ -280,11 +350,4 @@ impl Element {
     pub fn stand_alone(&self, max_bytes: usize) -> Result<Element, Error> {
         rewrite::stand_alone(self, max_bytes)
     }
-}
-
-fn find<'a>(attrs: &'a [Attr], namespace: &str, name: &str) -> Option<&'a str> {
-    let attr = attrs
-        .iter()
-        .find(|attr| attr.name == name && attr.namespace == namespace)?;
-    Some(&attr.value)
 }

@@ -1,8 +1,7 @@
 //! Text into XML and out of it.
 
-use rxml::{Parse, RawEvent, RawParser, WithOptions};
-
-use crate::reader::parser_options;
+use crate::chars;
+use crate::tokens::{Token, Tokens, read_text};
 
 /// Appends `text` to `out`, escaped for the inside of an attribute in either kind of quotes.
 ///
@@ -66,18 +65,25 @@ fn escape(text: &str, out: &mut String, special: impl Fn(u8) -> Option<&'static 
 ///
 /// Prefixes need not be declared. Bytes that are no element give what could be read of them.
 pub fn text_of(bytes: &[u8]) -> String {
-    let mut parser = RawParser::with_options(parser_options());
-    let mut rest = bytes;
-    let (mut depth, mut text) = (0usize, String::new());
-    while let Ok(Some(event)) = parser.parse(&mut rest, true) {
-        match event {
-            RawEvent::ElementHeadOpen(..) => depth += 1,
-            RawEvent::ElementFoot(..) => depth -= 1,
-            RawEvent::Text(_, part) if depth == 1 => text.push_str(&part),
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(),
+    };
+    let (mut depth, mut out) = (0usize, String::new());
+    for token in Tokens(text) {
+        match token {
+            Token::Start { empty: true, .. } => {}
+            Token::Start { .. } => depth += 1,
+            Token::End => depth = depth.saturating_sub(1),
+            Token::Text(raw) if depth == 1 => read_text(raw, &mut out),
+            Token::Cdata(raw) if depth == 1 => chars::push_lines(raw, &mut out),
             _ => {}
         }
+        if depth == 0 {
+            break;
+        }
     }
-    text
+    out
 }
 
 #[cfg(test)]
@@ -114,6 +120,9 @@ mod tests {
             ("<a>one<b>not this</b>two</a>", "onetwo"),
             ("<p:a>q\r\nr</p:a>", "q\nr"),
             ("<a/>", ""),
+            ("<a>x\r&#10;y\r\r\n</a>z", "x\n\ny\n\n"),
+            ("<a>half &am", "half &am"),
+            ("no element", ""),
         ] {
             assert_eq!(text_of(bytes.as_bytes()), text);
         }

@@ -1,7 +1,8 @@
 //! Typed payloads: from the slice of one child to a value, and from a value to a fragment.
 
+use minidom::tree_builder::TreeBuilder;
 use rxml::error::EndOrError;
-use rxml::{Event, Parse, Parser};
+use rxml::{Event, Parse, Parser, RawParser, WithOptions};
 use xso::{AsXml, FromEventsBuilder, FromXml};
 
 use crate::{Fragment, ns};
@@ -107,7 +108,7 @@ pub fn parse_slice<T: FromXml>(bytes: &[u8], lang: Option<&str>) -> Result<T, Pa
     let mut root = String::from("<r");
     xml::push_attr("xmlns", ns::CLIENT, &mut root);
     root.push('>');
-    let mut parser = Parser::new();
+    let mut parser = Parser::with_options(parser_options());
     let context = xso::Context::empty().with_language(lang);
     let mut builder: Option<T::Builder> = None;
     let mut inside = false;
@@ -134,6 +135,34 @@ pub fn parse_slice<T: FromXml>(bytes: &[u8], lang: Option<&str>) -> Result<T, Pa
         }
     }
     Err(PayloadError::Xml(rxml::Error::InvalidEof(None)))
+}
+
+/// What our reader lets in, these parsers must take: their own limit is half as long.
+fn parser_options() -> rxml::Options {
+    rxml::Options {
+        max_token_length: xml::MAX_TOKEN,
+        ..rxml::Options::default()
+    }
+}
+
+/// Builds the tree of a stanza's canonical bytes.
+///
+/// # Panics
+///
+/// When they are not well-formed, which they are.
+pub(crate) fn tree(mut bytes: &[u8]) -> minidom::Element {
+    let mut parser = RawParser::with_options(parser_options());
+    let mut builder = TreeBuilder::new().with_prefixes_stack(vec![ns::CLIENT.to_owned().into()]);
+    loop {
+        let event = parser.parse(&mut bytes, true);
+        let event = event.ok().flatten();
+        builder
+            .process_event(event.expect("canonical bytes are well-formed"))
+            .expect("canonical bytes declare their prefixes");
+        if let Some(root) = builder.root.take() {
+            return root;
+        }
+    }
 }
 
 /// Reads a value from a first-level element, such as one of stream negotiation.

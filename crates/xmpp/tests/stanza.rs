@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use minidom::Node;
 use proptest::prelude::*;
-use xml::{Frame, Limits, Reader, RxmlReader};
+use xml::{Frame, Limits, Reader, Scanner};
 use xmpp::{
     BadPriority, Condition, Edit, ErrorType, Fragment, IqType, Jid, Kind, MessageType,
     PresenceType, Show, Stanza, StanzaFault, Target, ns, parse_jid,
@@ -13,7 +13,7 @@ const CLIENT: &str = "<stream:stream xmlns='jabber:client' xmlns:stream='http://
                       xmlns:x='urn:x'>";
 
 fn from_stream(head: &str, text: &str) -> Result<Stanza, StanzaFault> {
-    let mut reader = RxmlReader::new(Limits::default()).known(ns::KNOWN);
+    let mut reader = Scanner::new(Limits::default()).known(ns::KNOWN);
     let mut input = BytesMut::from(format!("{head}{text}").as_bytes());
     assert!(matches!(reader.feed(&mut input), Ok(Some(Frame::Open(_)))));
     match reader.feed(&mut input) {
@@ -550,6 +550,18 @@ fn any_child() -> impl Strategy<Value = String> {
         text.prop_map(|text| format!("<body xmlns='jabber:client'>{text}</body>")),
         "[a-z ]{1,6}",
     ]
+}
+
+// What the reader lets in, every parser behind it takes.
+#[test]
+fn long_values_reach_the_tree_and_the_payload() {
+    let long = "x".repeat(xml::MAX_TOKEN);
+    let text = format!("<message><ping xmlns='urn:xmpp:ping' x='{long}'/></message>");
+    let message = Stanza::parse(&text).expect("a message");
+    let child = message.dom().children().next().expect("a child");
+    assert_eq!(child.attr("x").map(str::len), Some(xml::MAX_TOKEN));
+    let ping = &message.children()[0];
+    assert!(message.parse_child::<xmpp::payload::Ping>(ping).is_ok());
 }
 
 proptest! {

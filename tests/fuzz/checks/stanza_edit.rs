@@ -2,7 +2,7 @@
 //! bytes is the edit of the tree.
 
 use bytes::BytesMut;
-use xml::{Frame, Limits, Reader, RxmlReader};
+use xml::{Frame, Limits, Reader, Scanner};
 use xmpp::{Stanza, StanzaFault, Target, ns};
 
 const HEAD: &[u8] = b"<s:s xmlns='jabber:client' xmlns:s='http://etherx.jabber.org/streams' \
@@ -28,7 +28,7 @@ pub fn check(data: &[u8]) {
     let Some((&mask, bytes)) = data.split_first() else {
         return;
     };
-    let mut reader = RxmlReader::new(Limits {
+    let mut reader = Scanner::new(Limits {
         bytes: 8192,
         depth: 16,
         attributes: 16,

@@ -2,7 +2,7 @@
 //! cut, and an element made to stand alone means what it meant.
 
 use bytes::BytesMut;
-use xml::{Frame, Limits, Reader, RxmlReader};
+use xml::{Frame, Limits, Reader, Scanner};
 
 const LIMITS: Limits = Limits {
     bytes: 4096,
@@ -13,15 +13,17 @@ const LIMITS: Limits = Limits {
 
 /// Frames as text, and the error at the end if there is one.
 fn story(pieces: &[&[u8]]) -> Vec<String> {
-    let mut reader = RxmlReader::new(LIMITS);
+    let mut reader = Scanner::new(LIMITS);
     let (mut input, mut told) = (BytesMut::new(), Vec::new());
     for piece in pieces {
         input.extend_from_slice(piece);
         loop {
             match reader.feed(&mut input) {
-                Ok(Some(Frame::Open(tag))) => {
-                    told.push(format!("open {} {:?}", tag.name(), tag.attrs()))
-                }
+                Ok(Some(Frame::Open(tag))) => told.push(format!(
+                    "open {} {:?}",
+                    tag.name(),
+                    tag.attrs().collect::<Vec<_>>()
+                )),
                 Ok(Some(Frame::Element(element))) => {
                     examine(&element);
                     told.push(String::from_utf8_lossy(element.bytes()).into_owned());

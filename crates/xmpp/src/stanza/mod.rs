@@ -188,11 +188,9 @@ impl Stanza {
 
     /// Returns the whole stanza as a tree in `jabber:client`, built when first asked for.
     pub fn dom(&self) -> &minidom::Element {
-        self.0.dom.get_or_init(|| {
-            let bytes: &[u8] = &self.0.bytes;
-            minidom::Element::from_reader_with_prefixes(bytes, ns::CLIENT.to_owned())
-                .expect("canonical bytes are well-formed")
-        })
+        self.0
+            .dom
+            .get_or_init(|| crate::payload::tree(&self.0.bytes))
     }
 
     /// Returns the priority of a presence, 0 when it names none (RFC 6121 §4.7.2.3).

@@ -200,17 +200,17 @@ fn type_of(kind: Kind, attribute: Option<&str>) -> Option<StanzaType> {
 }
 
 /// Writes the attributes that no rule of ours knows, in their order and standing alone.
-fn extra_of(attrs: &[Attr]) -> Box<str> {
+fn extra_of<'a>(attrs: impl Iterator<Item = Attr<'a>>) -> Box<str> {
     let mut out = String::new();
     let mut number = 0;
     for attr in attrs {
-        match (attr.namespace.as_str(), attr.name.as_str()) {
+        match (attr.namespace, attr.name) {
             ("", "from" | "to" | "id" | "type") | (ns::XML, "lang") => {}
-            ("", name) => push_attr(name, &attr.value, &mut out),
-            (ns::XML, name) => push_attr(&format!("xml:{name}"), &attr.value, &mut out),
+            ("", name) => push_attr(name, attr.value, &mut out),
+            (ns::XML, name) => push_attr(&format!("xml:{name}"), attr.value, &mut out),
             (namespace, name) => {
                 push_attr(&format!("xmlns:a{number}"), namespace, &mut out);
-                push_attr(&format!("a{number}:{name}"), &attr.value, &mut out);
+                push_attr(&format!("a{number}:{name}"), attr.value, &mut out);
                 number += 1;
             }
         }

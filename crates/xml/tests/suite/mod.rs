@@ -2,17 +2,19 @@
 
 use bytes::BytesMut;
 use proptest::prelude::*;
-use xml::{Error, Frame, Limits, NS_XML, Reader, RxmlReader};
+use xml::{Error, Frame, Known, Limits, NS_XML, Reader};
+
+use super::Subject;
 
 const HEAD: &str = "<stream:stream xmlns='jabber:client' xmlns:stream='urn:s' xml:lang='de' \
                     to='a.example' version='1.0'>";
 
-fn reader() -> RxmlReader {
-    RxmlReader::new(Limits::default())
+fn reader() -> Subject {
+    Subject::new(Limits::default())
 }
 
 /// Tells the story of `text`, fed in the given pieces.
-fn story(reader: &mut RxmlReader, pieces: &[&[u8]]) -> Vec<String> {
+fn story(reader: &mut Subject, pieces: &[&[u8]]) -> Vec<String> {
     let (mut input, mut told) = (BytesMut::new(), Vec::new());
     for piece in pieces {
         input.extend_from_slice(piece);
@@ -402,7 +404,7 @@ const SMALL: Limits = Limits {
 };
 
 fn limited(text: &str) -> Vec<String> {
-    let mut reader = RxmlReader::new(SMALL);
+    let mut reader = Subject::new(SMALL);
     story(&mut reader, &[b"<s>", text.as_bytes()])
 }
 
@@ -438,7 +440,7 @@ fn limits_hold_exactly() {
     );
     let head = format!("<s x='{}'>", "y".repeat(300));
     assert_eq!(
-        story(&mut RxmlReader::new(SMALL), &[head.as_bytes()]),
+        story(&mut Subject::new(SMALL), &[head.as_bytes()]),
         [error(Error::TooBig { limit: 200 })]
     );
 }
@@ -458,7 +460,7 @@ fn endless_elements_are_stopped_in_constant_memory() {
             bytes: 50_000,
             ..Limits::default()
         };
-        let mut reader = RxmlReader::new(limits);
+        let mut reader = Subject::new(limits);
         let mut input = BytesMut::from(format!("<s>{opening}").as_bytes());
         let mut fed = 0;
         while reader.feed(&mut input).is_ok() {
@@ -473,7 +475,7 @@ fn endless_elements_are_stopped_in_constant_memory() {
 #[test]
 fn limits_may_change_in_mid_stream() {
     let big = format!("<a>{}</a>", "x".repeat(9_990));
-    let mut reader = RxmlReader::new(Limits::BEFORE_LOGIN);
+    let mut reader = Subject::new(Limits::BEFORE_LOGIN);
     assert_eq!(
         story(&mut reader, &[b"<s>", big.as_bytes()]),
         ["open s", &big]
@@ -503,8 +505,14 @@ fn long_tokens_are_refused_and_long_text_is_not() {
 
 #[test]
 fn an_element_alone_is_read_with_its_inherited_namespace() {
-    let read =
-        |text: &str| xml::parse_element(text.as_bytes(), "urn:c", &["urn:c"], Limits::default());
+    let read = |text: &str| {
+        xml::parse_element(
+            text.as_bytes(),
+            "urn:c",
+            const { &Known::new(&["urn:c"]) },
+            Limits::default(),
+        )
+    };
     let element = read(" <m><b/></m>\n").expect("one element");
     assert_eq!(
         (element.namespace(), element.bytes().as_ref()),
