@@ -126,14 +126,14 @@ pub(crate) fn check_text(
         suspect |= (byte == b'>') | (byte == 0xef);
     }
     if control {
-        return Err(not_well_formed("a character that XML does not allow"));
+        return Err(forbidden());
     }
     if !suspect {
         return Ok(());
     }
     for at in memchr::memchr_iter(0xef, &bytes[from..to]) {
         if is_noncharacter(bytes, from + at) {
-            return Err(not_well_formed("a character that XML does not allow"));
+            return Err(forbidden());
         }
     }
     if cdata {
@@ -141,7 +141,7 @@ pub(crate) fn check_text(
     }
     for at in memchr::memchr_iter(b'>', &bytes[from..to]) {
         if bytes[begin..from + at].ends_with(b"]]") {
-            return Err(not_well_formed("]]> in text"));
+            return Err(forbidden());
         }
     }
     Ok(())
@@ -247,6 +247,11 @@ pub(crate) fn check_token(length: usize) -> Result<(), Error> {
         true => Err(Error::TokenTooLong { limit: MAX_TOKEN }),
         false => Ok(()),
     }
+}
+
+/// What text must not hold: told in the same words wherever the bytes were cut.
+pub(crate) fn forbidden() -> Error {
+    not_well_formed("text that XML does not allow")
 }
 
 #[cold]

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use crate::chars::{
-    self, IN_VALUE, LATER, NAME, SPACE, check_token, class, is_noncharacter, is_space,
+    self, IN_VALUE, LATER, NAME, SPACE, check_token, class, forbidden, is_noncharacter, is_space,
     not_well_formed, reference,
 };
 use crate::tags::{QName, Tags, Value};
@@ -357,10 +357,8 @@ impl Machine {
             return Ok(());
         };
         match bytes[other] {
-            ..b' ' => Err(not_well_formed("a character that XML does not allow")),
-            0xef if is_noncharacter(bytes, other) => {
-                Err(not_well_formed("a character that XML does not allow"))
-            }
+            ..b' ' => Err(forbidden()),
+            0xef if is_noncharacter(bytes, other) => Err(forbidden()),
             _ => Err(Error::TextOutside),
         }
     }
@@ -419,7 +417,7 @@ impl Machine {
                 }
                 0xef if !is_noncharacter(bytes, at) => at += 3,
                 b'<' => return Err(not_well_formed("< in a value")),
-                _ => return Err(not_well_formed("a character that XML does not allow")),
+                _ => return Err(forbidden()),
             }
         }
     }
