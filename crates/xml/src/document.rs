@@ -88,6 +88,8 @@ pub struct DocumentReader {
     /// How far the events have come, and what the parser has taken beyond.
     told: Position,
     taken: Vec<u8>,
+    /// Something other than white space has come.
+    begun: bool,
     ended: bool,
     failed: Option<DocumentError>,
 }
@@ -108,6 +110,7 @@ impl DocumentReader {
             part: Position::START,
             told: Position::START,
             taken: Vec::new(),
+            begun: false,
             ended: false,
             failed: None,
         }
@@ -161,6 +164,16 @@ impl DocumentReader {
     }
 
     fn read(&mut self, input: &mut &[u8], last: bool) -> Result<Option<Part>, Error> {
+        if !self.begun {
+            // The parser wants to see a tag first.
+            let spaces = input.iter().take_while(|byte| is_space(**byte)).count();
+            self.told = self.told.behind(&input[..spaces]);
+            *input = &input[spaces..];
+            self.begun = !input.is_empty();
+            if !self.begun && !last {
+                return Ok(None);
+            }
+        }
         loop {
             if self.ended {
                 let rest = mem::take(input);

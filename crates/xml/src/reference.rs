@@ -9,8 +9,8 @@ use rxml::{NcName, Parse, RawEvent, RawParser, WithOptions};
 use smallvec::SmallVec;
 
 use crate::chars::is_space;
-use crate::events::{explain, parser_options};
 use crate::element::{Context, Parts, Strings};
+use crate::events::{explain, parser_options};
 use crate::reference_scope::Scope;
 use crate::{
     Child, Declaration, Element, Error, Frame, Known, Limits, MAX_TOKEN, NS_XML, NS_XMLNS, Name,

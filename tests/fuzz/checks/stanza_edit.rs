@@ -43,7 +43,10 @@ pub fn check(data: &[u8]) {
         let stanza = match Stanza::from_element(&element) {
             Ok(stanza) => stanza,
             Err(StanzaFault::Answer(faulty)) => {
-                faulty.reply().iter().for_each(examine);
+                // Who sends an IQ without an id gets an answer without one, which is no stanza to read.
+                let reply = faulty.reply();
+                let reads = |r: &&Stanza| r.kind() != xmpp::Kind::Iq || r.id().is_some();
+                reply.iter().filter(reads).for_each(examine);
                 continue;
             }
             Err(_) => continue,
