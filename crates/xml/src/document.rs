@@ -290,7 +290,7 @@ impl DocumentReader {
             name: Name::checked(&name),
             prefix: None,
             namespace: Namespace::interned(namespace, self.known),
-            attrs: strings,
+            attrs: Box::new(strings),
             context: Arc::default(),
         }
     }

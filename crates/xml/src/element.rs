@@ -112,7 +112,7 @@ pub struct StartTag {
     pub(crate) name: Name,
     pub(crate) prefix: Option<Name>,
     pub(crate) namespace: Namespace,
-    pub(crate) attrs: Strings,
+    pub(crate) attrs: Box<Strings>,
     pub(crate) context: Arc<Context>,
 }
 

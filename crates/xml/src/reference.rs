@@ -248,7 +248,7 @@ impl RxmlReader {
                     name,
                     prefix: head.prefix.map(|name| Name::checked(&name)),
                     namespace: namespace.clone(),
-                    attrs,
+                    attrs: Box::new(attrs),
                     context: Arc::clone(&self.context),
                 }));
             }

@@ -341,7 +341,7 @@ impl Tags {
             name: Name::checked(self.head.local(text)),
             prefix: (!prefix.is_empty()).then(|| Name::checked(prefix)),
             namespace,
-            attrs,
+            attrs: Box::new(attrs),
             context: Arc::clone(&stream.context),
         }
     }

@@ -172,7 +172,10 @@ fn dead(bytes: &[u8], limits: Limits, frames: usize, error: &Error) -> Result<()
         }
         reasons.extend(other.error.map(|(_, reason)| reason));
     }
-    let same = |reason: &Error| ends_wrongly(bytes) || alike(reason, error);
+    let same = |reason: &Error| {
+        let forbidden = matches!(reason, Error::NotWellFormed(_)) && twice_wrong(bytes, error);
+        ends_wrongly(bytes) || alike(reason, error) || forbidden
+    };
     match reasons.iter().any(same) {
         true => Ok(()),
         false => Err(format!("refused as {error:?}, yet {reasons:?}")),
