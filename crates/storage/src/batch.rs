@@ -2,7 +2,10 @@
 
 use xmpp::BareJid;
 
-use crate::{OfflineId, OfflineLimits, OfflineMessage, RosterItem, Stored};
+use crate::{
+    Affiliated, ArchiveMessage, OfflineId, OfflineLimits, OfflineMessage, RosterItem, Stored,
+    StoredRoom,
+};
 
 /// Changes that are applied in order, in one transaction.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +33,33 @@ pub(crate) enum Step {
     RemoveOffline {
         owner: BareJid,
         ids: Vec<OfflineId>,
+    },
+    PutRoom(Box<StoredRoom>),
+    RemoveRoom(BareJid),
+    SetAffiliation {
+        room: BareJid,
+        affiliated: Affiliated,
+    },
+    SetSubject {
+        room: BareJid,
+        subject: Option<String>,
+    },
+    SetVcard {
+        room: BareJid,
+        vcard: Option<String>,
+    },
+    Archive {
+        owner: BareJid,
+        message: ArchiveMessage,
+    },
+    ReplaceArchived {
+        owner: BareJid,
+        id: String,
+        stanza: String,
+    },
+    TrimArchive {
+        owner: BareJid,
+        keep: u64,
     },
 }
 
@@ -93,6 +123,59 @@ impl Batch {
                 ids: ids.to_vec(),
             },
         )
+    }
+
+    /// Sets all that is stored of a room but its affiliations, subject and vCard.
+    pub fn put_room(&mut self, room: StoredRoom) -> &mut Batch {
+        self.add(room.config.len(), Step::PutRoom(Box::new(room)))
+    }
+
+    /// Forgets a room with its affiliations and its archive.
+    pub fn remove_room(&mut self, room: &BareJid) -> &mut Batch {
+        self.add(0, Step::RemoveRoom(room.clone()))
+    }
+
+    /// Sets somebody's association with a room, whose affiliations are of that version then.
+    pub fn set_affiliation(&mut self, room: &BareJid, affiliated: Affiliated) -> &mut Batch {
+        let text = affiliated.reason.as_ref().map_or(0, String::len);
+        let room = room.clone();
+        self.add(text, Step::SetAffiliation { room, affiliated })
+    }
+
+    /// Sets the message that shows a room's subject.
+    pub fn set_subject(&mut self, room: &BareJid, subject: Option<String>) -> &mut Batch {
+        let text = subject.as_ref().map_or(0, String::len);
+        let room = room.clone();
+        self.add(text, Step::SetSubject { room, subject })
+    }
+
+    /// Sets a room's vCard.
+    pub fn set_vcard(&mut self, room: &BareJid, vcard: Option<String>) -> &mut Batch {
+        let text = vcard.as_ref().map_or(0, String::len);
+        let room = room.clone();
+        self.add(text, Step::SetVcard { room, vcard })
+    }
+
+    /// Adds a message to the end of an owner's archive.
+    pub fn archive(&mut self, owner: &BareJid, message: ArchiveMessage) -> &mut Batch {
+        let owner = owner.clone();
+        self.add(message.stanza.len(), Step::Archive { owner, message })
+    }
+
+    /// Puts another stanza in the place of an archived one, which new occupants are no longer shown.
+    pub fn replace_archived(&mut self, owner: &BareJid, id: &str, stanza: String) -> &mut Batch {
+        let step = Step::ReplaceArchived {
+            owner: owner.clone(),
+            id: id.to_owned(),
+            stanza,
+        };
+        self.add(id.len(), step)
+    }
+
+    /// Forgets all but the last `keep` messages of an owner's archive.
+    pub fn trim_archive(&mut self, owner: &BareJid, keep: u64) -> &mut Batch {
+        let owner = owner.clone();
+        self.add(0, Step::TrimArchive { owner, keep })
     }
 
     /// Whether there is nothing to do.

@@ -6,6 +6,7 @@
 //! change was made. `sqlite` holds the one implementation and all SQL of the project.
 
 mod accounts;
+mod archive;
 mod batch;
 mod caps;
 mod error;
@@ -15,6 +16,7 @@ mod invites;
 mod offline;
 mod personal;
 mod privacy;
+mod rooms;
 mod roster;
 mod secrets;
 mod sqlite;
@@ -30,6 +32,9 @@ use otp::{ChildSpec, System};
 use xmpp::BareJid;
 
 pub use accounts::{Account, Accounts, Credential, Role};
+pub use archive::{
+    ArchiveEnds, ArchiveFilter, ArchiveMessage, ArchivePage, ArchivePlace, ArchiveStore,
+};
 pub(crate) use batch::Step;
 pub use batch::{Batch, Committed, RosterVersion};
 pub use caps::CapsStore;
@@ -42,6 +47,7 @@ pub use personal::{LastSeen, LastStore, PrivateData, PrivateStore, VcardStore};
 pub use privacy::{
     PrivacyAction, PrivacyItem, PrivacyKinds, PrivacyList, PrivacyLists, PrivacyStore, PrivacyWho,
 };
+pub use rooms::{Affiliated, Affiliation, RoomFace, RoomStore, StoredRoom};
 pub use roster::{Roster, RosterChange, RosterItem, RosterStore, Subscription};
 pub use secrets::{Secret, Secrets};
 #[doc(hidden)]
@@ -109,6 +115,10 @@ pub struct Storage {
     pub caps: Arc<dyn CapsStore>,
     /// Shared roster groups.
     pub groups: Arc<dyn GroupStore>,
+    /// Rooms.
+    pub rooms: Arc<dyn RoomStore>,
+    /// Archives of messages.
+    pub archive: Arc<dyn ArchiveStore>,
     /// The server's own secrets.
     pub secrets: Arc<dyn Secrets>,
     next_place: Arc<AtomicI64>,

@@ -4,6 +4,7 @@
 //! [`reader`] are what their threads do. The other files are the stores: each a set of functions on a connection.
 
 mod accounts;
+mod archive;
 mod backup;
 mod caps;
 mod client;
@@ -17,6 +18,7 @@ mod personal;
 mod privacy;
 mod queue;
 mod reader;
+mod rooms;
 mod roster;
 mod schema;
 mod secrets;
@@ -101,6 +103,8 @@ pub(crate) fn open(
         last: Arc::new(personal::SqliteLast(client.clone())),
         caps: Arc::new(caps::SqliteCaps(client.clone())),
         groups: Arc::new(groups::SqliteGroups(client.clone())),
+        rooms: Arc::new(rooms::SqliteRooms(client.clone())),
+        archive: Arc::new(archive::SqliteArchive(client.clone())),
         secrets: Arc::new(secrets::SqliteSecrets(client)),
         next_place: Arc::new(next_place.into()),
         engine: Arc::new(engine),
@@ -223,6 +227,25 @@ fn apply(
                     .offline_removed
                     .push(offline::remove(connection, owner, ids)?);
             }
+            Step::PutRoom(room) => rooms::put(connection, room)?,
+            Step::RemoveRoom(room) => {
+                rooms::remove(connection, room)?;
+                archive::trim(connection, room, 0)?;
+            }
+            Step::SetAffiliation { room, affiliated } => {
+                rooms::set_affiliation(connection, room, affiliated)?;
+            }
+            Step::SetSubject { room, subject } => {
+                rooms::set(connection, room, rooms::SUBJECT, subject.as_deref())?;
+            }
+            Step::SetVcard { room, vcard } => {
+                rooms::set(connection, room, rooms::VCARD, vcard.as_deref())?;
+            }
+            Step::Archive { owner, message } => archive::add(connection, owner, message)?,
+            Step::ReplaceArchived { owner, id, stanza } => {
+                archive::replace(connection, owner, id, stanza)?;
+            }
+            Step::TrimArchive { owner, keep } => archive::trim(connection, owner, *keep)?,
         }
     }
     Ok(committed)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::failure::of_sqlite;
-use super::{FILE_NAME, backup, groups, hosts, invites, privacy};
+use super::{FILE_NAME, archive, backup, groups, hosts, invites, privacy, rooms};
 use crate::StorageError;
 
 /// How long a connection waits for another's write lock before it is told of it.
@@ -222,6 +222,18 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration {
         name: "removed accounts invite nobody",
         sql: owned_by_the_living!("invite"),
+    },
+    Migration {
+        name: "rooms",
+        sql: rooms::SCHEMA,
+    },
+    Migration {
+        name: "archives",
+        sql: archive::SCHEMA,
+    },
+    Migration {
+        name: "removed accounts have no archive",
+        sql: owned_by_the_living!("archive"),
     },
 ];
 
