@@ -88,28 +88,31 @@ fn prepare<M: Module>(host: &Host, section: &Section) -> Result<Prepared, Errors
     });
     let spec = {
         let (host, reserved, why) = (host.clone(), Arc::clone(&reserved), Arc::clone(&why));
+        let beside = M::beside(&host);
         ChildSpec::supervisor(M::NAME, move || {
             let of = M::instances(&opts.load()).max(1);
-            (0..of).fold(
-                Supervisor::new(Strategy::OneForOne).intensity(INTENSITY.0, INTENSITY.1),
-                |supervisor, number| {
-                    let name = instance_name(M::NAME, &host.name, number);
-                    let id = match number {
-                        0 => M::NAME.to_owned(),
-                        _ => format!("{}#{}", M::NAME, number + 1),
-                    };
-                    let (host, opts) = (host.clone(), Arc::clone(&opts));
-                    let (reserved, why) = (Arc::clone(&reserved), Arc::clone(&why));
-                    let worker = ChildSpec::worker::<ModuleServer<M>>(id, move || Args {
-                        host: host.clone(),
-                        opts: Arc::clone(&opts),
-                        reserved: Arc::clone(&reserved),
-                        why: Arc::clone(&why),
-                        instance: (number, of),
-                    });
-                    supervisor.child(worker.registered(name))
-                },
-            )
+            let supervisor =
+                Supervisor::new(Strategy::OneForOne).intensity(INTENSITY.0, INTENSITY.1);
+            let supervisor = beside.iter().fold(supervisor, |supervisor, child| {
+                supervisor.child(child.clone())
+            });
+            (0..of).fold(supervisor, |supervisor, number| {
+                let name = instance_name(M::NAME, &host.name, number);
+                let id = match number {
+                    0 => M::NAME.to_owned(),
+                    _ => format!("{}#{}", M::NAME, number + 1),
+                };
+                let (host, opts) = (host.clone(), Arc::clone(&opts));
+                let (reserved, why) = (Arc::clone(&reserved), Arc::clone(&why));
+                let worker = ChildSpec::worker::<ModuleServer<M>>(id, move || Args {
+                    host: host.clone(),
+                    opts: Arc::clone(&opts),
+                    reserved: Arc::clone(&reserved),
+                    why: Arc::clone(&why),
+                    instance: (number, of),
+                });
+                supervisor.child(worker.registered(name))
+            })
         })
         .restart(Restart::Temporary)
     };

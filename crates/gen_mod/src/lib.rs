@@ -26,7 +26,7 @@ pub use source::{Completeness, Series, Source, rfc, xep};
 
 /// What a module needs to offer a command.
 pub mod command {
-    pub use admin::{Arg, Args, Command, CommandError, Role, Scope, Value};
+    pub use admin::{Arg, ArgType, Args, Command, CommandError, Role, Scope, Value};
 }
 
 /// What the file of a module begins with.

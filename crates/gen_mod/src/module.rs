@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use config::Options;
 use futures_util::future::BoxFuture;
-use otp::{AnyPid, Down, ExitReason};
+use otp::{AnyPid, ChildSpec, Down, ExitReason};
 use parking_lot::Mutex;
 use router::{InstallError, Parcel, Post};
 
@@ -34,6 +34,12 @@ pub trait Module: Sized + Send + 'static {
     /// others only what [`Registrations::route_balanced`] shares.
     fn instances(_opts: &Self::Opts) -> usize {
         1
+    }
+
+    /// What stands beside its processes, under the same supervisor, and starts before them: asked once when the
+    /// module is loaded, so that what these children share outlives a fall of the module's own process.
+    fn beside(_host: &Host) -> Vec<ChildSpec> {
+        Vec::new()
     }
 
     /// Begins: runs as the process's `init` and says what to register.

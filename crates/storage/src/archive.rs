@@ -87,11 +87,7 @@ pub trait ArchiveStore: Send + Sync {
     fn history<'a>(&'a self, owner: &'a BareJid, limit: usize) -> Answer<'a, Vec<ArchiveMessage>>;
 
     /// The message of that id.
-    fn get<'a>(
-        &'a self,
-        owner: &'a BareJid,
-        id: &'a str,
-    ) -> Answer<'a, Option<ArchiveMessage>>;
+    fn get<'a>(&'a self, owner: &'a BareJid, id: &'a str) -> Answer<'a, Option<ArchiveMessage>>;
 
     /// Its first and its last message.
     fn ends<'a>(&'a self, owner: &'a BareJid) -> Answer<'a, ArchiveEnds>;

@@ -134,11 +134,7 @@ pub trait RoomStore: Send + Sync {
     fn temporary<'a>(&'a self, service: &'a str) -> Answer<'a, Vec<String>>;
 
     /// The rooms of a service in which nothing happened since `before`.
-    fn unused<'a>(
-        &'a self,
-        service: &'a str,
-        before: SystemTime,
-    ) -> Answer<'a, Vec<RoomFace>>;
+    fn unused<'a>(&'a self, service: &'a str, before: SystemTime) -> Answer<'a, Vec<RoomFace>>;
 
     /// The rooms of a service that somebody is associated with, by name.
     fn of_user<'a>(

@@ -54,6 +54,16 @@ namespaces! {
     MUC = "http://jabber.org/protocol/muc";
     /// Multi-user chat, occupants (XEP-0045).
     MUC_USER = "http://jabber.org/protocol/muc#user";
+    /// Multi-user chat, lists of roles and affiliations (XEP-0045).
+    MUC_ADMIN = "http://jabber.org/protocol/muc#admin";
+    /// Multi-user chat, configuration (XEP-0045).
+    MUC_OWNER = "http://jabber.org/protocol/muc#owner";
+    /// Direct invitations to rooms (XEP-0249).
+    CONFERENCE = "jabber:x:conference";
+    /// What a room calls an occupant's account (XEP-0421).
+    OCCUPANT_ID = "urn:xmpp:occupant-id:0";
+    /// Titles of occupants (XEP-0317).
+    HATS = "urn:xmpp:hats:0";
     /// Private XML storage (XEP-0049).
     PRIVATE = "jabber:iq:private";
     /// Ad-hoc commands (XEP-0050).

@@ -147,7 +147,9 @@ impl ArchiveStore for SqliteArchive {
                 .read("count archived messages", move |connection| {
                     let (host, local) = key(&owner);
                     let count: i64 = connection
-                        .prepare_cached("SELECT count(*) FROM archive WHERE host = ?1 AND local = ?2")?
+                        .prepare_cached(
+                            "SELECT count(*) FROM archive WHERE host = ?1 AND local = ?2",
+                        )?
                         .query_row(params![host, local], |row| row.get(0))?;
                     Ok(count.unsigned_abs())
                 })

@@ -136,11 +136,7 @@ impl RoomStore for SqliteRooms {
         })
     }
 
-    fn unused<'a>(
-        &'a self,
-        service: &'a str,
-        before: SystemTime,
-    ) -> Answer<'a, Vec<RoomFace>> {
+    fn unused<'a>(&'a self, service: &'a str, before: SystemTime) -> Answer<'a, Vec<RoomFace>> {
         Box::pin(async move {
             let (service, before) = (service.to_owned(), to_millis(before));
             self.0
@@ -356,7 +352,9 @@ pub(super) fn set_affiliation(
             affiliated.version
         ])?;
     connection
-        .prepare_cached("UPDATE room SET version = ?3 WHERE service = ?1 AND name = ?2 AND version < ?3")?
+        .prepare_cached(
+            "UPDATE room SET version = ?3 WHERE service = ?1 AND name = ?2 AND version < ?3",
+        )?
         .execute(params![service, name, affiliated.version])?;
     Ok(())
 }
