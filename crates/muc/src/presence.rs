@@ -179,18 +179,17 @@ impl Room {
     }
 
     pub(crate) fn announce_to_others(&mut self, number: u64, why: &Why<'_>) {
-        let audience = self.occupants.audience(&self.config);
-        let config = self.config.clone();
-        let Some(nick) = self.occupants.get(number).map(|who| who.nick.clone()) else {
+        let Some(who) = self.occupants.get(number) else {
             return;
         };
-        let from = self.at(&nick);
+        if !may(who.role, Deed::Appear, &self.config) {
+            return;
+        }
+        let from = self.at(&who.nick);
+        let audience = self.occupants.audience(&self.config);
         let Some(who) = self.occupants.get_mut(number) else {
             return;
         };
-        if !may(who.role, Deed::Appear, &config) {
-            return;
-        }
         let own: Hearers = who.devices.iter().map(|d| Arc::clone(&d.to)).collect();
         for (hearers, sees) in [(audience.seeing, true), (audience.others, false)] {
             if hearers.is_empty() {
@@ -442,10 +441,10 @@ impl Room {
             return self.invitation_failed(stanza);
         };
         let condition = condition(stanza);
-        if let Some(outcome) = self.whisper_failed(stanza, &from) {
-            if !matches!(condition, Some(c) if is_final(c)) {
-                return outcome;
-            }
+        if let Some(outcome) = self.whisper_failed(stanza, &from)
+            && !condition.is_some_and(is_final)
+        {
+            return outcome;
         }
         let ghost = condition.is_some_and(|c| is_final(c) || c == Condition::ServiceUnavailable);
         if !ghost {

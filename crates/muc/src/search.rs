@@ -62,29 +62,38 @@ pub(crate) async fn answer(
     })?;
     let page = Page::read(query).unwrap_or_default();
     let mut found = Vec::new();
-    let mut after: Option<String> = None;
-    while wanted.rooms {
-        let store = &service.host.storage.rooms;
-        let faces = store
-            .list(&service.domain(), true, after.as_deref(), READ)
-            .await?;
-        after = faces.last().map(|face| face.name.clone());
-        let last = faces.len() < READ;
-        for face in faces {
-            let open = service.rooms.get(&face.name);
-            let users = open.map_or(0, |entry| entry.occupants.load(Ordering::Relaxed));
-            if wanted.takes(&face, users, &service.domain()) {
-                found.push((face, users));
-            }
-        }
-        if last {
-            break;
-        }
+    if wanted.rooms {
+        found = matching(service, &wanted).await?;
     }
     if wanted.by_users {
         found.sort_by(|a, b| key(a).cmp(&key(b)));
     }
     Ok(result(service, &found, &page, wanted.by_users))
+}
+
+/// All public rooms that match, by address, with how many are there.
+async fn matching(
+    service: &Service,
+    wanted: &Wanted,
+) -> Result<Vec<(RoomFace, usize)>, StanzaError> {
+    let (store, domain) = (&service.host.storage.rooms, service.domain());
+    let mut found = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let faces = store.list(&domain, true, after.as_deref(), READ).await?;
+        after = faces.last().map(|face| face.name.clone());
+        let last = faces.len() < READ;
+        for face in faces {
+            let open = service.rooms.get(&face.name);
+            let users = open.map_or(0, |entry| entry.occupants.load(Ordering::Relaxed));
+            if wanted.takes(&face, users, &domain) {
+                found.push((face, users));
+            }
+        }
+        if last {
+            return Ok(found);
+        }
+    }
 }
 
 /// The place of a room in the order by users: the most first.
