@@ -210,7 +210,8 @@ LUA
 
 # What the runs were made with, for the head of the page.
 settings() {
-    local peer
+    local peer disk
+    disk="$(df --output=fstype "$scratch" | tail -n 1)"
     cat <<MD
 Printed by \`make bench-peers\`: $rounds rounds, all servers in turn for each workload, the generator on the same machine. Fresh: the
 process begins anew with each round. Aged: after $age registrations and logins. Counts scaled by $scale.
@@ -224,5 +225,6 @@ MD
         prosody) echo "- Prosody: ${versions[prosody]}; \`gc = { mode = \"generational\" }\`, epoll, internal storage (no wait for the disk), SCRAM keys of SHA-1 with 4096 rounds" ;;
         esac
     done
+    echo "- data on $disk, under ${TMPDIR:-/tmp}"
     echo "- all: loopback, the same certificate (ECDSA P-256), in-band registration without delay, warnings logged, stanzas of up to 256 KiB, backlog 4096, service discovery, rosters, kept messages, privacy or blocking lists, private data, vCards, ping, time, version, rooms where there are any"
 }

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::proc::Watched;
+use crate::proc::{CpuTime, Watched};
 
 /// A stretch of work under way.
 pub struct Gauge {
     server: Option<Watched>,
     began: Instant,
-    server_cpu: Option<Duration>,
-    own_cpu: Option<Duration>,
+    server_cpu: Option<CpuTime>,
+    own_cpu: Option<CpuTime>,
 }
 
 /// What it took.
@@ -37,8 +37,7 @@ impl Gauge {
     /// Ends.
     pub fn stop(self) -> Spent {
         let wall = self.began.elapsed();
-        let since =
-            |before: Option<Duration>, now: Option<Duration>| Some(now?.saturating_sub(before?));
+        let since = |before: Option<CpuTime>, now: Option<CpuTime>| Some(now?.since(&before?));
         Spent {
             wall,
             server: since(self.server_cpu, self.server.and_then(Watched::cpu)),

@@ -1,6 +1,6 @@
 //! What the kernel says of a process: CPU time of all its threads and children, memory; and of its own buffers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
@@ -119,9 +119,14 @@ impl Watched {
     }
 
     /// CPU time so far, in user mode and in the kernel: of all threads and children, those that ended included.
-    pub fn cpu(self) -> Option<Duration> {
-        read(format!("/proc/{}/stat", self.pid))?;
-        Some(self.pids().into_iter().filter_map(cpu_of).sum())
+    pub fn cpu(self) -> Option<CpuTime> {
+        let mut time = CpuTime::of(self.pid)?;
+        for child in self.pids().into_iter().filter(|pid| *pid != self.pid) {
+            if let Some(more) = CpuTime::of(child) {
+                time.add(more);
+            }
+        }
+        Some(time)
     }
 
     /// Proportional set size: memory of its own, and its share of what others use too; in bytes.
@@ -138,18 +143,72 @@ impl Watched {
     }
 }
 
-/// CPU time of one process. Ticks count threads that ended but are coarse; the scheduler counts nanoseconds but only of
-/// threads that live. Neither counts too much, so the greater is the better.
-fn cpu_of(pid: u32) -> Option<Duration> {
-    let stat = parse_stat(&read(format!("/proc/{pid}/stat"))?)?;
-    let coarse = TICK * u32::try_from(stat.ticks).ok()?;
-    let fine = std::fs::read_dir(format!("/proc/{pid}/task"))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|task| parse_schedstat(&read(task.path().join("schedstat"))?))
-        .sum();
-    Some(coarse.max(Duration::from_nanos(fine)))
+/// CPU time at one moment, told twice: ticks count threads that have ended but are coarse; the scheduler counts
+/// nanoseconds, but only of threads that live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CpuTime {
+    ticks: u64,
+    processes: u32,
+    /// Nanoseconds by thread.
+    threads: BTreeMap<u32, u64>,
+}
+
+impl CpuTime {
+    fn of(pid: u32) -> Option<CpuTime> {
+        let stat = parse_stat(&read(format!("/proc/{pid}/stat"))?)?;
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let thread = |task: std::fs::DirEntry| {
+            let number = task.file_name().to_str()?.parse().ok()?;
+            Some((
+                number,
+                parse_schedstat(&read(task.path().join("schedstat"))?)?,
+            ))
+        };
+        Some(CpuTime {
+            ticks: stat.ticks,
+            processes: 1,
+            threads: tasks.filter_map(thread).collect(),
+        })
+    }
+
+    fn add(&mut self, other: CpuTime) {
+        self.ticks += other.ticks;
+        self.processes += other.processes;
+        self.threads.extend(other.threads);
+    }
+
+    /// What was used since `before`: to the nanosecond, unless a thread ended meanwhile, then to the tick.
+    pub fn since(&self, before: &CpuTime) -> Duration {
+        let coarse =
+            TICK * u32::try_from(self.ticks.saturating_sub(before.ticks)).unwrap_or(u32::MAX);
+        let used = |(thread, now): (&u32, &u64)| {
+            now.saturating_sub(before.threads.get(thread).copied().unwrap_or(0))
+        };
+        let fine = Duration::from_nanos(self.threads.iter().map(used).sum());
+        let all_live = before
+            .threads
+            .keys()
+            .all(|thread| self.threads.contains_key(thread));
+        // A thread that came and went between both moments shows in the ticks alone.
+        let rounding = TICK * 2 * self.processes;
+        match all_live && coarse <= fine + rounding {
+            true => fine,
+            false => coarse,
+        }
+    }
+
+    /// What was used since the process began.
+    pub fn total(&self) -> Duration {
+        let none = CpuTime {
+            ticks: 0,
+            processes: 0,
+            threads: BTreeMap::new(),
+        };
+        self.since(&none)
+    }
 }
 
 /// What the kernel keeps for all programs of this machine: its own structures (sockets, files, page tables, stacks) and
@@ -245,15 +304,42 @@ mod tests {
         assert_eq!(family(7, &parents), [7]);
     }
 
+    fn time(ticks: u64, threads: &[(u32, u64)]) -> CpuTime {
+        CpuTime {
+            ticks,
+            processes: 1,
+            threads: threads.iter().copied().collect(),
+        }
+    }
+
+    #[test]
+    fn cpu_is_told_to_the_nanosecond_while_threads_live() {
+        let before = time(100, &[(1, 500), (2, 1000)]);
+        let after = time(100, &[(1, 700), (2, 1001), (3, 9)]);
+        assert_eq!(after.since(&before), Duration::from_nanos(210));
+        assert_eq!(after.total(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn cpu_of_threads_that_ended_is_told_to_the_tick() {
+        let before = time(100, &[(1, 500), (2, 1000)]);
+        let after = time(103, &[(1, 700)]);
+        assert_eq!(after.since(&before), Duration::from_millis(30));
+        // One that came and went between both moments.
+        let after = time(110, &[(1, 700), (2, 1000)]);
+        assert_eq!(after.since(&before), Duration::from_millis(100));
+    }
+
     #[test]
     fn this_process_can_be_watched() {
         let own = Watched::new(std::process::id()).expect("it is there");
         assert!(own.pss().expect("it has memory") > 100_000);
         assert!(own.threads() >= 1);
         let before = own.cpu().expect("it has run");
+        let used = || own.cpu().expect("it has run").since(&before);
         let mut sum = 0_u64;
         // Work until the kernel has counted some; bounded by the test's own patience.
-        while own.cpu().expect("it has run") == before {
+        while used().is_zero() {
             sum = (0..1_000_000).fold(sum, |sum, n| sum.wrapping_mul(31).wrapping_add(n));
         }
         assert!(std::hint::black_box(sum) != 1);

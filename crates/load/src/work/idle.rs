@@ -82,7 +82,7 @@ pub async fn run(run: &Run, options: &Options) -> Result<Vec<Outcome>, Failure> 
     };
     run.accounts(wanted.accounts()).await?;
     let before = Memory::now(server);
-    let (mut sessions, latency) = accounts::log_in(&run.target, wanted).await?;
+    let (mut sessions, _) = accounts::log_in(&run.target, wanted).await?;
     if options.lived {
         sessions = live(sessions, options.messages).await?;
     }
@@ -96,8 +96,7 @@ pub async fn run(run: &Run, options: &Options) -> Result<Vec<Outcome>, Failure> 
         false => "bound",
     };
     let name = format!("idle {kind} {}", tls_name(run.target.tls));
-    let mut outcome = Outcome::new(name, "session", wanted.count as u64, spent, &Latency::new());
-    outcome.latency = latency.summary();
+    let outcome = Outcome::new(name, "session", wanted.count as u64, spent, &Latency::new());
     Ok(vec![held.since(&before, wanted.count as u64, outcome)])
 }
 

@@ -69,6 +69,17 @@ pub async fn run(run: &Run, options: &Options) -> Result<Vec<Outcome>, Failure> 
         at_once: run.at_once,
     };
     let (mut sessions, _) = accounts::log_in(&run.target, wanted).await?;
+    let service = peek::escape(&run.target.muc_domain);
+    let ask = format!(
+        "<iq type='get' id='rooms' to='{service}'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"
+    );
+    if let Some(session) = sessions.first_mut() {
+        let asked = timeout(run.target.within, session.ask("rooms", &ask)).await;
+        let asked = asked.unwrap_or_else(|_| Err(Failure::new("no answer in time (--timeout)")));
+        asked.map_err(|failure| {
+            failure.while_doing(&format!("looking for rooms at {service} (--muc-domain)"))
+        })?;
+    }
     // A room of this run only: what an earlier run left in one of its name does not count.
     let stamp = peek::now().as_nanos() ^ u128::from(std::process::id()) << 40;
     let room = |number: usize| format!("load{stamp:x}r{number}@{}", run.target.muc_domain);

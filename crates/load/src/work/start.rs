@@ -94,7 +94,7 @@ pub async fn run(run: &Run, options: &Options) -> Result<Vec<Outcome>, Failure> 
     }
     let ready = peek::now() - began;
     let server = Watched::new(started.0.id())?;
-    let cpu = server.cpu();
+    let cpu = server.cpu().map(|cpu| cpu.total());
     sleep(REST).await;
     let (memory, threads) = (server.pss(), server.threads());
     started.end(run.target.within).await;
