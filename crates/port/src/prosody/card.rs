@@ -19,8 +19,17 @@ const TEXTS: [(&str, &str, &str); 9] = [
     ("impp", "uri", "JABBERID"),
 ];
 
-/// Fields that hold others: the element, what may stand in it and its field, and whether it is at home or at work.
-const GROUPS: [(&str, &str, &[(&str, &str)], bool); 5] = [
+/// A field that holds others: the element, the field, what may stand in it and its field, and whether it is at home or
+/// at work.
+type Group = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    bool,
+);
+
+/// Fields that hold others.
+const GROUPS: [Group; 5] = [
     (
         "n",
         "N",
