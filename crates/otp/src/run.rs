@@ -131,7 +131,8 @@ impl<S: GenServer> Body<S> {
 
     async fn init(&mut self, args: S::Args, started: oneshot::Sender<Started>) -> Option<Step> {
         let ctx = self.ctx.as_mut().expect("a running process has a context");
-        let (server, flow) = match S::init(args, ctx).await {
+        // In boxes of their own, as the end is: they are done once, and the process need not be as large as they are.
+        let (server, flow) = match Box::pin(S::init(args, ctx)).await {
             Init::Ok(server) => (server, Flow::Go),
             Init::Continue(server) => (server, Flow::Continue),
             Init::Ignore => {
@@ -190,7 +191,7 @@ impl<S: GenServer> Body<S> {
                     self.cell.close();
                     let server = self.server.take().expect("a process past init has state");
                     let ctx = self.ctx.as_mut().expect("a running process has a context");
-                    server.terminate(&reason, ctx).await;
+                    Box::pin(server.terminate(&reason, ctx)).await;
                     return Some(Step::End(reason));
                 }
             }

@@ -12,6 +12,7 @@ mod receive;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use otp::{Ctx, ExitReason, Flow, GenServer, Init};
 use parking_lot::Mutex;
 use router::{Ledger, Origin, Packet, Parcel, SessionOrigin, step};
@@ -179,16 +180,16 @@ impl GenServer for C2s {
     async fn handle_cast(&mut self, cast: Cast, ctx: &mut Ctx<Self>) -> Flow {
         match cast {
             Cast::Io(IoEvent::Said) => self.end.said = true,
-            Cast::Io(IoEvent::Detached(why)) => self.detached(&why, ctx).await,
+            Cast::Io(IoEvent::Detached(why)) => seldom(self.detached(&why, ctx)).await,
             Cast::Io(event) => self.io_event(event, ctx).await,
             Cast::Route(parcel) => self.receive(parcel, ctx).await,
-            Cast::Flush => self.look_into_queue(ctx).await,
-            Cast::PageSettled => self.page_settled(ctx).await,
-            Cast::Mark(Mark::Turned) => self.turned(ctx).await,
+            Cast::Flush => seldom(self.look_into_queue(ctx)).await,
+            Cast::PageSettled => seldom(self.page_settled(ctx)).await,
+            Cast::Mark(Mark::Turned) => seldom(self.turned(ctx)).await,
             Cast::Mark(Mark::Closed) => self.end.closed = true,
-            Cast::Replaced(gone) => self.replaced(gone, ctx).await,
-            Cast::Overrun => self.overrun(ctx).await,
-            Cast::End(error) => self.end(Some(error), ctx).await,
+            Cast::Replaced(gone) => seldom(self.replaced(gone, ctx)).await,
+            Cast::Overrun => seldom(self.overrun(ctx)).await,
+            Cast::End(error) => seldom(self.end(Some(error), ctx)).await,
         }
         self.go_on_or_stop().await
     }
@@ -212,7 +213,7 @@ impl C2s {
                     self.element(element, ctx).await;
                     None
                 } else {
-                    Some(self.negotiation.element(element).await)
+                    Some(seldom(self.negotiation.element(element)).await)
                 };
                 drop(credit);
                 step
@@ -227,7 +228,7 @@ impl C2s {
             IoEvent::Said | IoEvent::Detached(_) => None,
         };
         if let Some(step) = step {
-            self.apply(step, ctx).await;
+            seldom(self.apply(step, ctx)).await;
         }
     }
 
@@ -282,12 +283,13 @@ impl C2s {
     async fn element(&mut self, element: Element, ctx: &mut Ctx<Self>) {
         match Stanza::from_element(&element) {
             Ok(stanza) => self.sent(stanza, ctx).await,
-            Err(StanzaFault::Answer(faulty)) => self.answer_own(faulty.reply(), ctx).await,
-            Err(StanzaFault::InvalidFrom(_)) => {
-                self.end(Some(StreamCondition::InvalidFrom.into()), ctx)
-                    .await
+            Err(StanzaFault::Answer(faulty)) => {
+                seldom(self.answer_own(faulty.reply(), ctx)).await;
             }
-            Err(StanzaFault::Stream(error)) => self.end(Some(error), ctx).await,
+            Err(StanzaFault::InvalidFrom(_)) => {
+                seldom(self.end(Some(StreamCondition::InvalidFrom.into()), ctx)).await;
+            }
+            Err(StanzaFault::Stream(error)) => seldom(self.end(Some(error), ctx)).await,
         }
     }
 
@@ -298,9 +300,8 @@ impl C2s {
             .from()
             .is_some_and(|from| *from != live.full && *from != live.bare)
         {
-            return self
-                .end(Some(StreamError::from(StreamCondition::InvalidFrom)), ctx)
-                .await;
+            let error = StreamError::from(StreamCondition::InvalidFrom);
+            return seldom(self.end(Some(error), ctx)).await;
         }
         let undirected = stanza.to().is_none();
         let stanza = live.stamp(&stanza);
@@ -320,14 +321,14 @@ impl C2s {
             };
             if router.is_wanted(&fold) {
                 step!(packet.meta, "user_send_packet");
-                match router.fold_wait(fold).await.value() {
+                match seldom(router.fold_wait(fold)).await.value() {
                     Some(fold) => (packet.stanza, packet.meta) = (fold.stanza, fold.meta),
                     None => return packet.drop_by_rule(),
                 }
             }
         }
         if packet.stanza.kind() == Kind::Presence {
-            return self.presence(packet, undirected, ctx).await;
+            return seldom(self.presence(packet, undirected, ctx)).await;
         }
         step!(packet.meta, "privacy_check_packet", direction = "out");
         if !presence::may_send(&self.sessions, &live.entry, &packet.stanza).await {
@@ -445,6 +446,12 @@ impl Live {
         }
         edit.finish()
     }
+}
+
+/// Work that is seldom has its room only while it is done: an idle session is not as large as the largest thing that
+/// it may have to do.
+fn seldom<'a, T>(work: impl Future<Output = T> + Send + 'a) -> BoxFuture<'a, T> {
+    Box::pin(work)
 }
 
 impl Drop for C2s {

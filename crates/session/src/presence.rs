@@ -261,7 +261,14 @@ pub(crate) async fn may_send(sessions: &Sessions, entry: &Entry, stanza: &Stanza
         direction: Direction::Out,
         stanza: stanza.clone(),
     };
-    !sessions.router.is_wanted(&fold) || sessions.router.fold_wait(fold).await.value().is_some()
+    if !sessions.router.is_wanted(&fold) {
+        return true;
+    }
+    // In a box: an idle session need not have room for it.
+    Box::pin(sessions.router.fold_wait(fold))
+        .await
+        .value()
+        .is_some()
 }
 
 async fn send(sessions: &Sessions, stanza: Stanza) {

@@ -26,7 +26,7 @@ const READ: usize = 8 * 1024;
 const RECORD: usize = 16 * 1024;
 
 /// A write buffer above this is given back once it is empty.
-const KEEP: usize = 1024;
+const KEEP: usize = 256;
 
 /// What a stream carries: its content namespace (RFC 6120 §4.8.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use stream::Detached;
 use tokio::sync::oneshot;
 use xmpp::{StreamCondition, StreamError};
 
-use super::{C2s, Cast, Mark};
+use super::{C2s, Cast, Mark, seldom};
 use crate::presence;
 
 /// How long an ending session may take to write what waits, before it is cut off.
@@ -96,7 +96,7 @@ impl C2s {
             if !(self.end.closed && self.end.said) {
                 return Flow::Go;
             }
-            self.settle().await;
+            seldom(self.settle()).await;
         }
         if self.end.detached {
             return Flow::Stop(ExitReason::Normal);

@@ -4,7 +4,7 @@ use otp::Ctx;
 use router::{Packet, Parcel, step};
 use xmpp::{Condition, Kind, MessageType, Stanza};
 
-use super::C2s;
+use super::{C2s, seldom};
 use crate::hooks::{Direction, PrivacyCheckPacket, UserReceivePacket};
 
 impl C2s {
@@ -16,7 +16,7 @@ impl C2s {
         if self.end.ordered || live.waits_its_turn(parcel.get()) {
             live.queue.hold(parcel);
             if live.queue.held_bytes() > self.options.io.outbox_bytes {
-                self.overrun(ctx).await;
+                seldom(self.overrun(ctx)).await;
             }
             return;
         }
@@ -36,8 +36,8 @@ impl C2s {
             };
             if router.is_wanted(&fold) {
                 step!(parcel.get().meta, "privacy_check_packet", direction = "in");
-                if router.fold_wait(fold).await.value().is_none() {
-                    return self.blocked(parcel.take()).await;
+                if seldom(router.fold_wait(fold)).await.value().is_none() {
+                    return seldom(self.blocked(parcel.take())).await;
                 }
             }
         }
@@ -53,7 +53,7 @@ impl C2s {
             return self.offer(parcel, ctx).await;
         }
         step!(parcel.get().meta, "user_receive_packet");
-        match router.fold_wait(fold).await.value() {
+        match seldom(router.fold_wait(fold)).await.value() {
             Some(fold) => {
                 let mut packet = parcel.take();
                 (packet.stanza, packet.meta) = (fold.stanza, fold.meta);
@@ -97,7 +97,7 @@ impl C2s {
         if let Err(parcel) = self.io.offer(parcel, rendered) {
             let Some(live) = &mut self.live else { return };
             live.queue.hold(parcel);
-            self.overrun(ctx).await;
+            seldom(self.overrun(ctx)).await;
         }
     }
 }
