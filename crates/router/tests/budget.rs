@@ -14,7 +14,7 @@ use bytes::BytesMut;
 use futures_util::FutureExt;
 use otp::{Clock, Ctx, GenServer, Init, Strategy, Supervisor, System};
 use router::{Change, IqKind, IqSpec, Mode, Outcome, Packet, RouteSpec, Router, Routing, To};
-use xml::{Frame, Limits, Reader, RxmlReader};
+use xml::{Frame, Limits, Reader, Scanner};
 use xmpp::{Fragment, Jid, Stanza, Target};
 
 /// Stanzas that are counted of each kind; those before warm what is made once.
@@ -106,7 +106,7 @@ const PATHS: [(&str, &str); 4] = [
 ];
 
 /// Reads a stanza as a socket gives it, stamps it, routes it, and has it written for the other's socket.
-fn pass(reader: &mut RxmlReader, input: &mut BytesMut, from: &Jid, router: &Router) {
+fn pass(reader: &mut Scanner, input: &mut BytesMut, from: &Jid, router: &Router) {
     let frame = reader.feed(input).expect("it is well-formed");
     let Some(Frame::Element(element)) = frame else {
         panic!("a whole element expected");
@@ -181,7 +181,7 @@ async fn a_stanza_allocates_no_more_than_its_budget() {
     let mut over = Vec::new();
     let text = std::fs::read_to_string(kept()).unwrap_or_default();
     for (path, stanza) in PATHS {
-        let mut reader = RxmlReader::new(Limits::default()).known(xmpp::ns::KNOWN);
+        let mut reader = Scanner::new(Limits::default()).known(xmpp::ns::KNOWN);
         let opened = reader.feed(&mut BytesMut::from(header));
         assert!(matches!(opened, Ok(Some(Frame::Open(_)))), "{path}");
         let mut inputs: Vec<BytesMut> = (0..WARM + COUNTED)
