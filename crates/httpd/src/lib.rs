@@ -1,7 +1,8 @@
 //! An HTTP server with Cowboy's routing and handlers, on `hyper`.
 //!
 //! A [`routing`] table says which [`Handler`] serves a request. A handler replies, whole or piece by piece, or returns
-//! that it goes on as something else ([`Outcome`]): a [`Loop`], a [`WebSocket`], anybody's own [`HandlerType`]. Each connection is a supervised process.
+//! that it goes on as something else ([`Outcome`]): a [`Loop`], a [`WebSocket`], a [`Rest`]
+//! resource, anybody's own [`HandlerType`]. Each connection is a supervised process.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -39,8 +40,10 @@
 //! ```
 
 mod body;
+mod coding;
 mod connection;
 mod error;
+pub mod guide;
 mod h1;
 mod handler;
 mod link;
@@ -49,8 +52,10 @@ mod mailbox;
 mod middleware;
 mod reply;
 mod request;
+mod rest;
 pub mod routing;
 mod server;
+mod statics;
 mod urlencoded;
 mod websocket;
 
@@ -63,7 +68,12 @@ pub use mailbox::{MAILBOX_MESSAGES, Mailbox, NotSent, Sender};
 pub use middleware::{Middleware, Step, Verdict};
 pub use reply::{CookieOptions, Headers};
 pub use request::{Event, Request};
-pub use routing::{Dispatch, Host, Path, Routes, RoutesError, field};
+pub use rest::{
+    Accepted, Chosen, Content, Decision, ETag, Halt, MediaType, RangePart, Rest, Satisfiable,
+    Source,
+};
+pub use routing::{Dispatch, Field, Host, Path, Routes, RoutesError, field};
 pub use server::{Httpd, Limits, Options};
+pub use statics::Static;
 pub use websocket::{Commands, Flow, Frame, WebSocket, WsOptions};
 pub use {headers, http};

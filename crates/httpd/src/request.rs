@@ -49,6 +49,8 @@ pub struct Request {
     pub(crate) reply_headers: HeaderMap,
     pub(crate) cookies: Vec<(String, HeaderValue)>,
     pub(crate) env: Extensions,
+    /// What a REST flow replies with.
+    pub(crate) set_body: Bytes,
 }
 
 impl Request {
@@ -311,6 +313,20 @@ impl Request {
     /// Takes back a header of the reply; tells whether it was set.
     pub fn delete_header(&mut self, name: impl http::header::AsHeaderName) -> bool {
         self.reply_headers.remove(name).is_some()
+    }
+
+    /// Sets the body with which a REST flow replies where it has none of its own: to OPTIONS, POST, PUT, PATCH, DELETE,
+    /// and with an error's status.
+    pub fn set_body(&mut self, body: impl Into<Bytes>) {
+        self.set_body = body.into();
+    }
+
+    pub(crate) fn has_set_body(&self) -> bool {
+        !self.set_body.is_empty()
+    }
+
+    pub(crate) fn take_body(&mut self) -> Bytes {
+        std::mem::take(&mut self.set_body)
     }
 
     /// The headers set for the reply so far.

@@ -323,6 +323,7 @@ impl hyper::service::Service<http::Request<hyper::body::Incoming>> for Service {
                 reply_headers: HeaderMap::new(),
                 cookies: Vec::new(),
                 env: Extensions::new(),
+                set_body: Bytes::new(),
             };
             serving.handler = Some(Box::pin(serve(request)));
         }

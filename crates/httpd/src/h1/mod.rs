@@ -5,4 +5,4 @@ mod guard;
 mod head;
 
 pub(crate) use guard::Guard;
-pub(crate) use head::{Refusal, is_authority, split_authority};
+pub(crate) use head::{Refusal, is_authority, is_token, split_authority};

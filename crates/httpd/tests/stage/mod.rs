@@ -167,6 +167,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.reply().await
     }
 
+    /// What was heard and not taken yet.
+    pub fn taken(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.heard)
+    }
+
     /// A reply with a body of known length.
     pub async fn reply(&mut self) -> String {
         let head = self.through("\r\n\r\n").await;

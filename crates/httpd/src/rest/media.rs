@@ -1,0 +1,375 @@
+//! Media types, and the headers by which peers say what they want (RFC 9110 §12).
+
+use std::fmt;
+
+/// A media type that is provided or accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaType {
+    /// `text` of `text/html`, in lower case.
+    pub kind: String,
+    /// `html` of `text/html`, in lower case.
+    pub subtype: String,
+    /// Its parameters, names in lower case.
+    pub params: Vec<(String, String)>,
+    /// Whether it stands for every parameter.
+    pub any_params: bool,
+}
+
+impl MediaType {
+    /// Reads a media type: `text/html`, `text/plain; charset=utf-8`. None if it is malformed.
+    pub fn parse(text: &str) -> Option<MediaType> {
+        let mut parts = split_quoted(text, ';').into_iter();
+        let (kind, subtype) = parts.next()?.trim().split_once('/')?;
+        if !is_token(kind) || !is_token(subtype) {
+            return None;
+        }
+        let params = parts
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .map(param)
+            .collect::<Option<Vec<_>>>()?;
+        Some(MediaType {
+            kind: kind.to_ascii_lowercase(),
+            subtype: subtype.to_ascii_lowercase(),
+            params,
+            any_params: false,
+        })
+    }
+
+    /// A type that is written in the program.
+    ///
+    /// # Panics
+    ///
+    /// If it is malformed.
+    pub fn new(text: &str) -> MediaType {
+        MediaType::parse(text).unwrap_or_else(|| panic!("{text:?} is no media type"))
+    }
+
+    /// Stands for every parameter.
+    pub fn any_params(mut self) -> MediaType {
+        self.any_params = true;
+        self
+    }
+
+    /// A parameter.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        let found = self.params.iter().find(|(other, _)| other == name);
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+impl fmt::Display for MediaType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind, self.subtype)?;
+        for (name, value) in &self.params {
+            if is_token(value) {
+                write!(f, "; {name}={value}")?;
+            } else {
+                let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
+                write!(f, "; {name}=\"{escaped}\"")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(crate::h1::is_token)
+}
+
+/// Splits where `at` stands outside quotes.
+pub(crate) fn split_quoted(text: &str, at: char) -> Vec<&str> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.split(|c: char| {
+        if escaped {
+            escaped = false;
+            return false;
+        }
+        match c {
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ => {}
+        }
+        c == at && !quoted
+    })
+    .collect()
+}
+
+fn param(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once('=')?;
+    if !is_token(name) {
+        return None;
+    }
+    let value = match value.strip_prefix('"') {
+        None if is_token(value) => value.to_owned(),
+        None => return None,
+        Some(inner) => {
+            let inner = inner.strip_suffix('"')?;
+            let mut plain = String::with_capacity(inner.len());
+            let mut left = inner.chars();
+            while let Some(c) = left.next() {
+                plain.push(if c == '\\' { left.next()? } else { c });
+            }
+            plain
+        }
+    };
+    Some((name.to_ascii_lowercase(), value))
+}
+
+/// One wish of a peer with its weight, in thousandths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wish<T> {
+    pub(crate) of: T,
+    pub(crate) weight: u16,
+}
+
+/// A weight, RFC 9110 §12.4.2.
+fn weight(text: &str) -> Option<u16> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    if part.len() > 3 || !part.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let thousandths: u16 = format!("{part:0<3}").parse().ok()?;
+    match (whole, thousandths) {
+        ("0", part) => Some(part),
+        ("1", 0) => Some(1000),
+        _ => None,
+    }
+}
+
+/// The ranges of an `accept` header, those wished most first; of equals the one that stands last. None if malformed.
+pub(crate) fn accept(text: &str) -> Option<Vec<Wish<MediaType>>> {
+    let mut wishes = Vec::new();
+    for part in split_quoted(text, ',')
+        .into_iter()
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
+        let mut of = MediaType::parse(part)?;
+        let at = of.params.iter().position(|(name, _)| name == "q");
+        // What stands behind the weight is no parameter of the type.
+        let weight = match at {
+            None => 1000,
+            Some(at) => weight(&of.params.split_off(at)[0].1)?,
+        };
+        if of.kind == "*" && of.subtype != "*" {
+            return None;
+        }
+        wishes.push(Wish { of, weight });
+    }
+    wishes.reverse();
+    wishes.sort_by_key(|wish| std::cmp::Reverse((wish.weight, specificity(&wish.of))));
+    Some(wishes)
+}
+
+fn specificity(of: &MediaType) -> usize {
+    match (of.kind.as_str(), of.subtype.as_str()) {
+        ("*", _) => 0,
+        (_, "*") => 1,
+        _ => 2 + of.params.len(),
+    }
+}
+
+/// The tags of `accept-language` and the names of `accept-charset`, in lower case, in the order of [`accept`].
+pub(crate) fn accept_words(text: &str) -> Option<Vec<Wish<String>>> {
+    let mut wishes = Vec::new();
+    for part in text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
+        let (word, rest) = part.split_once(';').unwrap_or((part, ""));
+        let word = word.trim();
+        let weight = match rest.trim() {
+            "" if part.len() == word.len() => 1000,
+            rest => weight(rest.strip_prefix("q=").or(rest.strip_prefix("Q="))?)?,
+        };
+        if !is_token(word) {
+            return None;
+        }
+        wishes.push(Wish {
+            of: word.to_ascii_lowercase(),
+            weight,
+        });
+    }
+    wishes.reverse();
+    wishes.sort_by_key(|wish| std::cmp::Reverse(wish.weight));
+    Some(wishes)
+}
+
+fn covers(range: &MediaType, provided: &MediaType) -> bool {
+    let is = |wanted: &str, found: &str| wanted == "*" || wanted == found;
+    if !is(&range.kind, &provided.kind) || !is(&range.subtype, &provided.subtype) {
+        return false;
+    }
+    // A range without parameters takes every one (RFC 9110 §12.5.1).
+    let has = |(name, value): &(String, String)| {
+        let is_equal = |found: &str| {
+            if name == "charset" {
+                found.eq_ignore_ascii_case(value)
+            } else {
+                found == value
+            }
+        };
+        provided.param(name).is_some_and(is_equal)
+    };
+    provided.any_params || range.params.iter().all(has)
+}
+
+/// The type chosen of those provided, with the parameters of the wish where the type takes any. `fits` may refuse.
+pub(crate) fn choose<'a>(
+    wishes: &[Wish<MediaType>],
+    provided: &'a [MediaType],
+    fits: impl Fn(&MediaType) -> bool,
+) -> Option<(usize, MediaType)> {
+    let refused = |of: &'a MediaType, by: &MediaType| {
+        let no = |wish: &Wish<MediaType>| {
+            wish.weight == 0 && covers(&wish.of, of) && specificity(&wish.of) >= specificity(by)
+        };
+        wishes.iter().any(no)
+    };
+    let wanted = wishes.iter().filter(|wish| wish.weight > 0);
+    wanted
+        .flat_map(|wish| {
+            provided
+                .iter()
+                .enumerate()
+                .map(move |(at, of)| (wish, at, of))
+        })
+        .filter(|(wish, _, of)| covers(&wish.of, of) && !refused(of, &wish.of))
+        .map(|(wish, at, of)| {
+            let mut chosen = of.clone();
+            if of.any_params {
+                chosen.params.clone_from(&wish.of.params);
+            }
+            (at, chosen)
+        })
+        .find(|(_, chosen)| fits(chosen))
+}
+
+/// The language chosen of those provided: a range takes its own tag and longer ones, `*` every one.
+pub(crate) fn choose_language<'a>(
+    wishes: &[Wish<String>],
+    provided: &'a [String],
+) -> Option<&'a String> {
+    let takes = |range: &str, tag: &str| {
+        let tag = tag.to_ascii_lowercase();
+        range == "*"
+            || tag
+                .strip_prefix(range)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    pick(wishes, provided, takes)
+}
+
+/// The charset chosen of those provided.
+pub(crate) fn choose_charset<'a>(
+    wishes: &[Wish<String>],
+    provided: &'a [String],
+) -> Option<&'a String> {
+    pick(wishes, provided, |range, name| {
+        range == "*" || name.eq_ignore_ascii_case(range)
+    })
+}
+
+fn pick<'a>(
+    wishes: &[Wish<String>],
+    provided: &'a [String],
+    takes: impl Fn(&str, &str) -> bool,
+) -> Option<&'a String> {
+    let refused = |word: &str, by: &str| {
+        let no = |wish: &Wish<String>| {
+            wish.weight == 0 && takes(&wish.of, word) && wish.of.len() >= by.len()
+        };
+        wishes
+            .iter()
+            .any(|wish| no(wish) && (wish.of != "*" || by == "*"))
+    };
+    let wanted = wishes.iter().filter(|wish| wish.weight > 0);
+    wanted
+        .flat_map(|wish| provided.iter().map(move |word| (wish, word)))
+        .find(|(wish, word)| takes(&wish.of, word) && !refused(word, &wish.of))
+        .map(|(_, word)| word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_read_and_written() {
+        let plain = MediaType::new("Text/Plain; Charset=\"utf-8\"; x=\"a b\\\"\"");
+        assert_eq!(
+            plain.to_string(),
+            "text/plain; charset=utf-8; x=\"a b\\\"\""
+        );
+        assert_eq!(plain.param("charset"), Some("utf-8"));
+        for wrong in ["", "text", "text/", "/x", "a b/c", "a/b; c", "a/b; c=\"x"] {
+            assert_eq!(MediaType::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_best_wish_is_chosen() {
+        let provided =
+            ["text/html", "application/json", "text/plain; charset=utf-8"].map(MediaType::new);
+        for (header, chosen) in [
+            ("*/*", Some(0)),
+            ("application/*", Some(1)),
+            ("text/html;q=0.1, application/json;q=0.2", Some(1)),
+            ("text/html, application/json", Some(1)),
+            ("*/*, text/plain", Some(2)),
+            ("text/plain; charset=UTF-8", Some(2)),
+            ("text/plain; charset=latin1", None),
+            ("text/html;q=0, */*;q=0.5", Some(1)),
+            ("text/html;q=0", None),
+            ("image/png", None),
+            ("text/*;q=0.3, text/html;q=0.2", Some(0)),
+        ] {
+            let wishes = accept(header).expect("good");
+            let found = choose(&wishes, &provided, |_| true).map(|(at, _)| at);
+            assert_eq!(found, chosen, "{header}");
+        }
+        for wrong in [
+            "text",
+            "*/html",
+            "text/html;q=2",
+            "text/html;q=0.1234",
+            "text/html;q=x",
+            "a/b, ;",
+        ] {
+            assert_eq!(accept(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn languages_and_charsets() {
+        let provided = ["de", "en-GB", "fr"].map(str::to_owned);
+        for (header, chosen) in [
+            ("en", Some("en-GB")),
+            ("EN-gb", Some("en-GB")),
+            ("*", Some("de")),
+            ("de;q=0, *", Some("en-GB")),
+            ("e", None),
+            ("de;q=0.5, fr;q=0.6", Some("fr")),
+            ("it", None),
+        ] {
+            let wishes = accept_words(header).expect("good");
+            let found = choose_language(&wishes, &provided).map(String::as_str);
+            assert_eq!(found, chosen, "{header}");
+        }
+        let provided = ["utf-8", "iso-8859-1"].map(str::to_owned);
+        for (header, chosen) in [
+            ("ISO-8859-1", Some("iso-8859-1")),
+            ("*;q=0.1, utf-8;q=0", Some("iso-8859-1")),
+            ("x", None),
+        ] {
+            let wishes = accept_words(header).expect("good");
+            let found = choose_charset(&wishes, &provided).map(String::as_str);
+            assert_eq!(found, chosen, "{header}");
+        }
+        for wrong in ["de;q", "de;x=1", "d e", "de;q=1.1"] {
+            assert_eq!(accept_words(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Static files, and all the ways out of their directory.
+
+mod stage;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use httpd::http::HeaderValue;
+use httpd::http::header::CACHE_CONTROL;
+use httpd::{Path, Static};
+use stage::{Stage, any, body, status};
+
+/// A directory with files, a secret beside it, and links.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("www");
+    fs::create_dir_all(root.join("sub/deep")).expect("made");
+    let files: &[(&str, &[u8])] = &[
+        ("www/a.txt", b"0123456789"),
+        ("www/page.HTML", b"<p>"),
+        ("www/noending", b"x"),
+        ("www/sub/index.html", b"index"),
+        ("www/app.js", b"plain"),
+        ("www/app.js.gz", b"zipped"),
+        ("www/app.js.br", b"brotli"),
+        ("www/%2e%2e", b"a strange name"),
+        ("secret.txt", b"secret"),
+    ];
+    for (name, bytes) in files {
+        fs::write(folder.path().join(name), bytes).expect("written");
+    }
+    fs::write(root.join("big.bin"), vec![b'b'; 300_000]).expect("written");
+    symlink(folder.path().join("secret.txt"), root.join("out.txt")).expect("linked");
+    symlink(folder.path(), root.join("up")).expect("linked");
+    symlink(root.join("a.txt"), root.join("within.txt")).expect("linked");
+    folder
+}
+
+async fn stage(folder: &tempfile::TempDir) -> Stage {
+    let root = folder.path().join("www");
+    let public = HeaderValue::from_static("public");
+    Stage::new(any(vec![
+        Path::to("/f/[...]", Static::dir(&root).header(CACHE_CONTROL, public)),
+        Path::to(
+            "/i/[...]",
+            Static::dir(&root).index("index.html").precompressed(),
+        ),
+        Path::to("/one", Static::file(root.join("a.txt"))),
+        Path::to("/gone", Static::file(root.join("nothing"))),
+        Path::to("/wrong", Static::dir(&root)),
+        Path::to(
+            "/e/[...]",
+            Static::embedded(&[
+                ("app.js", b"embedded"),
+                ("index.html", b"start"),
+                ("app.js.gz", b"zip"),
+            ])
+            .index("index.html")
+            .precompressed(),
+        ),
+    ]))
+    .await
+}
+
+#[tokio::test]
+async fn files_are_served_with_their_type_and_date() {
+    let folder = folder();
+    let stage = stage(&folder).await;
+    let mut client = stage.connect().await;
+    for (path, code, wanted) in [
+        (
+            "/f/a.txt",
+            200,
+            &[
+                "content-type: text/plain; charset=utf-8\r\n",
+                "cache-control: public\r\n",
+                "last-modified: ",
+                "etag: \"a-",
+                "accept-ranges: bytes\r\n",
+                "x-content-type-options: nosniff\r\n",
+                "\r\n\r\n0123456789",
+            ][..],
+        ),
+        ("/one", 200, &["0123456789"]),
+        (
+            "/f/page.HTML",
+            200,
+            &["content-type: text/html; charset=utf-8\r\n"],
+        ),
+        (
+            "/f/noending",
+            200,
+            &["content-type: application/octet-stream\r\n"],
+        ),
+        ("/f//a.txt", 200, &["0123456789"]),
+        ("/f/within.txt", 200, &["0123456789"]),
+        ("/f/sub/../a.txt", 200, &["0123456789"]),
+        ("/f/sub", 403, &[]),
+        ("/f", 403, &[]),
+        ("/f/nothing", 404, &[]),
+        ("/f/a.txt/x", 404, &[]),
+        ("/gone", 404, &[]),
+        ("/wrong", 500, &[]),
+        (
+            "/i/sub",
+            200,
+            &["content-type: text/html; charset=utf-8\r\n", "index"],
+        ),
+        ("/i/sub/deep", 404, &[]),
+    ] {
+        let reply = client.get(path).await;
+        assert_eq!(status(&reply), code, "{path}\n{reply}");
+        for wanted in wanted {
+            assert!(reply.contains(wanted), "{path}: {wanted}\n{reply}");
+        }
+    }
+    let big = client.get("/f/big.bin").await;
+    assert_eq!(body(&big).len(), 300_000);
+    client
+        .say("POST /f/a.txt HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await;
+    assert_eq!(status(&client.reply().await), 405);
+    client
+        .say("HEAD /f/a.txt HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await;
+    let head = client.through("\r\n\r\n").await;
+    assert!(head.contains("content-length: 10\r\n"), "{head}");
+    assert_eq!(
+        status(&client.get("/one").await),
+        200,
+        "nothing came behind the head"
+    );
+}
+
+#[tokio::test]
+async fn nothing_outside_is_served() {
+    let folder = folder();
+    let stage = stage(&folder).await;
+    let mut client = stage.connect().await;
+    for (path, code) in [
+        ("/f/../secret.txt", 404),
+        ("/f/../../../../etc/passwd", 404),
+        ("/f/%2e%2e/secret.txt", 404),
+        ("/f/sub/../../../secret.txt", 404),
+        ("/f/..%2fsecret.txt", 400),
+        ("/f/%2e%2e%2fsecret.txt", 400),
+        ("/f/..%5csecret.txt", 400),
+        ("/f/%2fetc%2fpasswd", 400),
+        ("/f/a.txt%00.html", 400),
+        ("/f/%00", 400),
+        ("/f/..\\secret.txt", 400),
+        ("/f/%c0%ae%c0%ae/secret.txt", 404),
+        ("/f/out.txt", 404),
+        ("/f/up/secret.txt", 404),
+        ("/f/up/www/a.txt", 200),
+        // Decoded once: this is a name.
+        ("/f/%252e%252e", 200),
+        ("/f/%252e%252e/secret.txt", 404),
+        ("/e/../secret.txt", 404),
+        ("/e/..%2fsecret.txt", 400),
+    ] {
+        let reply = client.get(path).await;
+        assert_eq!(status(&reply), code, "{path}\n{reply}");
+        assert!(
+            !reply.contains("secret") && !reply.contains("root:"),
+            "{path}\n{reply}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn conditions_ranges_and_variants() {
+    let folder = folder();
+    let stage = stage(&folder).await;
+    let mut client = stage.connect().await;
+    let reply = client.get("/f/a.txt").await;
+    let line = |name: &str| {
+        let found = reply.lines().find_map(|line| line.strip_prefix(name));
+        found.expect("the header").to_owned()
+    };
+    let (etag, date) = (line("etag: "), line("last-modified: "));
+    for (path, headers, code, wanted) in [
+        ("/f/a.txt", format!("If-None-Match: {etag}\r\n"), 304, ""),
+        (
+            "/f/a.txt",
+            format!("Range: bytes=2-3\r\nIf-Range: {etag}\r\n"),
+            206,
+            "\r\n\r\n23",
+        ),
+        (
+            "/f/a.txt",
+            format!("Range: bytes=2-3\r\nIf-Range: {date}\r\n"),
+            206,
+            "\r\n\r\n23",
+        ),
+        (
+            "/f/a.txt",
+            "Range: bytes=2-3\r\nIf-Range: \"x\"\r\n".to_owned(),
+            200,
+            "0123456789",
+        ),
+        (
+            "/f/a.txt",
+            "Range: bytes=20-\r\n".to_owned(),
+            416,
+            "content-range: bytes */10\r\n",
+        ),
+        (
+            "/f/big.bin",
+            "Range: bytes=100000-299999\r\n".to_owned(),
+            206,
+            "content-length: 200000\r\n",
+        ),
+        (
+            "/f/app.js",
+            "Accept-Encoding: gzip, br\r\n".to_owned(),
+            200,
+            "plain",
+        ),
+        (
+            "/i/app.js",
+            "Accept-Encoding: gzip, br\r\n".to_owned(),
+            200,
+            "content-encoding: br\r\n",
+        ),
+        (
+            "/i/app.js",
+            "Accept-Encoding: gzip\r\n".to_owned(),
+            200,
+            "zipped",
+        ),
+        (
+            "/i/app.js",
+            "Accept-Encoding: br;q=0, gzip\r\n".to_owned(),
+            200,
+            "vary: accept-encoding\r\n",
+        ),
+        ("/i/app.js", String::new(), 200, "plain"),
+        (
+            "/e/app.js",
+            "Accept-Encoding: gzip\r\n".to_owned(),
+            200,
+            "zip",
+        ),
+        ("/e/app.js", String::new(), 200, "embedded"),
+        ("/e", String::new(), 200, "start"),
+        ("/e/nothing", String::new(), 404, ""),
+    ] {
+        client
+            .say(format!("GET {path} HTTP/1.1\r\nHost: a\r\n{headers}\r\n"))
+            .await;
+        let reply = client.reply().await;
+        assert_eq!(status(&reply), code, "{path} {headers}\n{reply}");
+        assert!(
+            reply.contains(wanted),
+            "{path} {headers}: {wanted}\n{reply}"
+        );
+        if reply.contains("content-encoding") {
+            assert!(
+                reply.contains("content-type: text/javascript"),
+                "the type is that of what is inside: {reply}"
+            );
+        }
+    }
+}

@@ -1,0 +1,945 @@
+//! The decision flow, by table: a resource as it is set, a request, and what must be replied.
+
+mod stage;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use httpd::http::Method;
+use httpd::{
+    Accepted, Chosen, Content, Decision, ETag, Error, Halt, Handler, HandlerType, MediaType,
+    Outcome, Path, RangePart, Reason, Request, Rest, Satisfiable,
+};
+use stage::{Stage, any, body, status};
+use tokio::sync::mpsc;
+
+/// A resource whose callbacks give what is set.
+#[derive(Clone)]
+struct Set {
+    available: bool,
+    known: Vec<Method>,
+    too_long: bool,
+    allowed: Vec<Method>,
+    malformed: bool,
+    challenge: Option<&'static str>,
+    forbidden: bool,
+    limited: Option<&'static str>,
+    content_headers: bool,
+    entity_length: bool,
+    types: Vec<&'static str>,
+    open_type: bool,
+    languages: Option<Vec<&'static str>>,
+    charsets: Option<Vec<&'static str>>,
+    ranges: Option<Vec<&'static str>>,
+    satisfiable: Satisfiable,
+    variances: Vec<&'static str>,
+    exists: bool,
+    existed: bool,
+    moved: Option<&'static str>,
+    moved_for_now: Option<&'static str>,
+    missing_post: bool,
+    conflict: bool,
+    etag: Option<ETag>,
+    modified: Option<u64>,
+    expires: Option<u64>,
+    choices: bool,
+    deletes: bool,
+    completes: bool,
+    takes: Vec<Option<&'static str>>,
+    accepted: Accepted,
+    located: Option<&'static str>,
+    says: &'static str,
+    content: Option<&'static str>,
+    halt: Option<&'static str>,
+    ends: Option<mpsc::UnboundedSender<Reason>>,
+}
+
+fn usual() -> Set {
+    Set {
+        available: true,
+        known: vec![
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+            Method::OPTIONS,
+        ],
+        too_long: false,
+        allowed: vec![
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+            Method::OPTIONS,
+        ],
+        malformed: false,
+        challenge: None,
+        forbidden: false,
+        limited: None,
+        content_headers: true,
+        entity_length: true,
+        types: vec!["text/html"],
+        open_type: false,
+        languages: None,
+        charsets: None,
+        ranges: None,
+        satisfiable: Satisfiable::Yes,
+        variances: vec![],
+        exists: true,
+        existed: false,
+        moved: None,
+        moved_for_now: None,
+        missing_post: true,
+        conflict: false,
+        etag: None,
+        modified: None,
+        expires: None,
+        choices: false,
+        deletes: false,
+        completes: true,
+        takes: vec![Some("text/plain")],
+        accepted: Accepted::Yes,
+        located: None,
+        says: "",
+        content: Some("0123456789"),
+        halt: None,
+        ends: None,
+    }
+}
+
+fn strings(list: &[&'static str]) -> Vec<String> {
+    list.iter().map(|text| (*text).to_owned()).collect()
+}
+
+fn time(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+struct Elsewhere(Option<mpsc::UnboundedSender<Reason>>);
+
+impl HandlerType for Elsewhere {
+    fn upgrade<'a>(&'a mut self, req: &'a mut Request) -> BoxFuture<'a, Result<Reason, Error>> {
+        async move {
+            req.reply_text(299, "elsewhere")?;
+            Ok(Reason::Stop)
+        }
+        .boxed()
+    }
+
+    fn terminate(&mut self, reason: &Reason, _req: &Request) {
+        if let Some(ends) = &self.0 {
+            let _ = ends.send(reason.clone());
+        }
+    }
+}
+
+macro_rules! given {
+    ($($name:ident: $value:ty = |$set:ident| $given:expr;)*) => {
+        $(async fn $name(&mut self, _req: &mut Request) -> Decision<$value> {
+            let $set = &*self;
+            Ok($given)
+        })*
+    };
+}
+
+impl Rest for Set {
+    given! {
+        service_available: bool = |set| set.available;
+        known_methods: Vec<Method> = |set| set.known.clone();
+        uri_too_long: bool = |set| set.too_long;
+        allowed_methods: Vec<Method> = |set| set.allowed.clone();
+        malformed_request: bool = |set| set.malformed;
+        is_authorized: Option<String> = |set| set.challenge.map(str::to_owned);
+        rate_limited: Option<String> = |set| set.limited.map(str::to_owned);
+        valid_content_headers: bool = |set| set.content_headers;
+        valid_entity_length: bool = |set| set.entity_length;
+        content_types_provided: Vec<MediaType> = |set| set.types.iter().map(|of| {
+            let of = MediaType::new(of);
+            if set.open_type { of.any_params() } else { of }
+        }).collect();
+        languages_provided: Option<Vec<String>> = |set| set.languages.as_deref().map(strings);
+        charsets_provided: Option<Vec<String>> = |set| set.charsets.as_deref().map(strings);
+        ranges_provided: Option<Vec<String>> = |set| set.ranges.as_deref().map(strings);
+        range_satisfiable: Satisfiable = |set| set.satisfiable.clone();
+        variances: Vec<String> = |set| strings(&set.variances);
+        resource_exists: bool = |set| set.exists;
+        previously_existed: bool = |set| set.existed;
+        moved_permanently: Option<String> = |set| set.moved.map(str::to_owned);
+        moved_temporarily: Option<String> = |set| set.moved_for_now.map(str::to_owned);
+        allow_missing_post: bool = |set| set.missing_post;
+        is_conflict: bool = |set| set.conflict;
+        generate_etag: Option<ETag> = |set| set.etag.clone();
+        last_modified: Option<SystemTime> = |set| set.modified.map(time);
+        expires: Option<SystemTime> = |set| set.expires.map(time);
+        multiple_choices: bool = |set| set.choices;
+        delete_completed: bool = |set| set.completes;
+        content_types_accepted: Vec<Option<MediaType>> = |set| set.takes.iter().map(|of| of.map(MediaType::new)).collect();
+    }
+
+    async fn forbidden(&mut self, req: &mut Request) -> Decision<bool> {
+        match self.halt {
+            Some("stop") => {
+                req.reply_text(298, "stopped")?;
+                Err(Halt::Stop)
+            }
+            Some("silent") => Err(Halt::Stop),
+            Some("switch") => Err(Halt::Switch(Box::new(Elsewhere(self.ends.take())))),
+            Some("error") => Err(Error::too_large("no").into()),
+            _ => Ok(self.forbidden),
+        }
+    }
+
+    async fn options(&mut self, req: &mut Request) -> Decision<()> {
+        req.set_body(self.says);
+        Ok(())
+    }
+
+    async fn delete_resource(&mut self, req: &mut Request) -> Decision<bool> {
+        req.set_body(self.says);
+        Ok(self.deletes)
+    }
+
+    async fn provide(&mut self, chosen: &Chosen, req: &mut Request) -> Decision<Content> {
+        req.set_header("x-number", chosen.number.to_string())?;
+        Ok(self.content.map_or(Content::None, Content::from))
+    }
+
+    async fn provide_range(
+        &mut self,
+        _chosen: &Chosen,
+        unit: &str,
+        range: &str,
+        _req: &mut Request,
+    ) -> Decision<Vec<RangePart>> {
+        assert_eq!(unit, "lines");
+        let part = |range: &str| RangePart {
+            range: format!("{range}/9"),
+            body: "part".into(),
+        };
+        Ok(range.split(',').map(part).collect())
+    }
+
+    async fn accept(&mut self, taken: usize, req: &mut Request) -> Decision<Accepted> {
+        req.set_header("x-taken", taken.to_string())?;
+        if let Some(to) = self.located {
+            req.set_header("location", to)?;
+        }
+        req.set_body(self.says);
+        Ok(self.accepted.clone())
+    }
+
+    fn terminate(&mut self, reason: &Reason, _req: &Request) {
+        if let Some(ends) = &self.ends {
+            let _ = ends.send(reason.clone());
+        }
+    }
+}
+
+/// Serves the resource that is set at the moment.
+#[derive(Clone)]
+struct Current(Arc<std::sync::Mutex<Set>>);
+
+impl Handler for Current {
+    async fn init(&mut self, _req: &mut Request) -> Result<Outcome, Error> {
+        let set = self.0.lock().expect("nobody panics with it").clone();
+        Ok(Outcome::rest(set))
+    }
+}
+
+/// What is changed in the usual resource, the request behind its host, the status, and what the reply must hold
+/// (with `!` before it: must not).
+type Case = (fn(&mut Set), &'static str, u16, &'static [&'static str]);
+
+async fn play(cases: &[Case]) {
+    let set = Arc::new(std::sync::Mutex::new(usual()));
+    let stage = Stage::new(any(vec![Path::to("/", Current(set.clone()))])).await;
+    let mut client = stage.connect().await;
+    for (number, (change, request, code, wanted)) in cases.iter().enumerate() {
+        let mut changed = usual();
+        change(&mut changed);
+        *set.lock().expect("nobody panics with it") = changed;
+        let (method, headers) = request.split_once('\n').unwrap_or((request, ""));
+        let headers: String = headers.lines().map(|line| format!("{line}\r\n")).collect();
+        client
+            .say(format!("{method} / HTTP/1.1\r\nHost: a\r\n{headers}\r\n"))
+            .await;
+        let reply = if method == "HEAD" {
+            client.through("\r\n\r\n").await
+        } else {
+            client.reply().await
+        };
+        assert_eq!(status(&reply), *code, "{number}: {request}\n{reply}");
+        for wanted in *wanted {
+            match wanted.strip_prefix('!') {
+                Some(unwanted) => assert!(
+                    !reply.contains(unwanted),
+                    "{number}: {request}: {unwanted}\n{reply}"
+                ),
+                None => assert!(
+                    reply.contains(wanted),
+                    "{number}: {request}: {wanted}\n{reply}"
+                ),
+            }
+        }
+    }
+}
+
+fn same(_set: &mut Set) {}
+
+#[tokio::test]
+async fn before_there_is_a_resource() {
+    play(&[
+        (|set| set.available = false, "GET", 503, &[]),
+        (same, "BREW", 501, &[]),
+        (|set| set.too_long = true, "GET", 414, &["!allow"]),
+        (
+            |set| set.allowed = vec![Method::GET, Method::HEAD],
+            "POST",
+            405,
+            &["allow: GET, HEAD\r\n"],
+        ),
+        (|set| set.malformed = true, "GET", 400, &["allow: "]),
+        (
+            |set| set.challenge = Some("Basic realm=\"x\""),
+            "GET",
+            401,
+            &["www-authenticate: Basic realm=\"x\"\r\n"],
+        ),
+        (|set| set.forbidden = true, "GET", 403, &[]),
+        (
+            |set| set.limited = Some("7"),
+            "GET",
+            429,
+            &["retry-after: 7\r\n"],
+        ),
+        (|set| set.content_headers = false, "GET", 501, &[]),
+        (|set| set.entity_length = false, "GET", 413, &[]),
+        (
+            same,
+            "OPTIONS",
+            200,
+            &[
+                "allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n",
+                "content-length: 0",
+            ],
+        ),
+        (|set| set.says = "said", "OPTIONS", 200, &["said"]),
+        (|set| set.halt = Some("stop"), "GET", 298, &["stopped"]),
+        (|set| set.halt = Some("silent"), "GET", 204, &[]),
+        (|set| set.halt = Some("switch"), "GET", 299, &["elsewhere"]),
+        (|set| set.halt = Some("error"), "GET", 413, &[]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn negotiation() {
+    play(&[
+        (
+            same,
+            "GET",
+            200,
+            &["content-type: text/html\r\n", "0123456789", "!vary"],
+        ),
+        (
+            same,
+            "HEAD",
+            200,
+            &["content-type: text/html\r\n", "content-length: 10\r\n"],
+        ),
+        (|set| set.types = vec![], "GET", 406, &[]),
+        (same, "GET\naccept: image/png", 406, &[]),
+        (same, "GET\naccept: image", 400, &[]),
+        (same, "POST\naccept: image/png", 406, &[]),
+        (
+            |set| set.types = vec!["text/html", "application/json"],
+            "GET\naccept: application/json, text/html;q=0.5",
+            200,
+            &[
+                "content-type: application/json\r\n",
+                "x-number: 1\r\n",
+                "vary: accept\r\n",
+            ],
+        ),
+        (
+            |set| set.types = vec!["text/html", "application/json"],
+            "GET\naccept: text/*",
+            200,
+            &["content-type: text/html\r\n"],
+        ),
+        (
+            |set| set.languages = Some(vec!["de", "en"]),
+            "GET",
+            200,
+            &["content-language: de\r\n", "vary: accept-language\r\n"],
+        ),
+        (
+            |set| set.languages = Some(vec!["de", "en-GB"]),
+            "GET\naccept-language: en",
+            200,
+            &["content-language: en-GB\r\n"],
+        ),
+        (
+            |set| set.languages = Some(vec!["de"]),
+            "GET\naccept-language: en",
+            406,
+            &[],
+        ),
+        (
+            |set| set.languages = Some(vec!["de"]),
+            "GET\naccept-language: *",
+            200,
+            &["content-language: de\r\n"],
+        ),
+        (
+            |set| set.languages = Some(vec!["de"]),
+            "GET\naccept-language: e n",
+            400,
+            &[],
+        ),
+        (|set| set.languages = Some(vec![]), "GET", 406, &[]),
+        (
+            |set| set.charsets = Some(vec!["utf-8", "latin1"]),
+            "GET\naccept-charset: latin1",
+            200,
+            &[
+                "content-type: text/html; charset=latin1\r\n",
+                "vary: accept-charset\r\n",
+            ],
+        ),
+        (
+            |set| set.charsets = Some(vec!["utf-8"]),
+            "GET",
+            200,
+            &["content-type: text/html; charset=utf-8\r\n"],
+        ),
+        (
+            |set| set.charsets = Some(vec!["utf-8"]),
+            "GET\naccept-charset: latin1",
+            406,
+            &[],
+        ),
+        (
+            |set| set.charsets = Some(vec!["utf-8"]),
+            "GET\naccept-charset: utf-8;q=0",
+            406,
+            &[],
+        ),
+        (|set| set.charsets = Some(vec![]), "GET", 406, &[]),
+        (
+            |set| {
+                set.types = vec!["application/json"];
+                set.charsets = Some(vec!["utf-8"]);
+            },
+            "GET",
+            200,
+            &["content-type: application/json\r\n"],
+        ),
+        (
+            |set| {
+                set.open_type = true;
+                set.charsets = Some(vec!["utf-8"]);
+            },
+            "GET\naccept: text/html;charset=latin1, text/html;level=1;q=0.5",
+            200,
+            &["content-type: text/html; level=1; charset=utf-8\r\n"],
+        ),
+        (
+            |set| set.variances = vec!["x-a", "cookie"],
+            "GET",
+            200,
+            &["vary: x-a, cookie\r\n"],
+        ),
+        (
+            |set| set.ranges = Some(vec![]),
+            "GET",
+            200,
+            &["accept-ranges: none\r\n"],
+        ),
+    ])
+    .await;
+}
+
+/// 2001-09-09T01:46:40Z, and a second before and behind it.
+const AT: u64 = 1_000_000_000;
+
+fn dated(set: &mut Set) {
+    set.modified = Some(AT);
+    set.expires = Some(AT);
+}
+
+fn tagged(set: &mut Set) {
+    set.etag = Some(ETag::strong("t"));
+}
+
+#[tokio::test]
+async fn conditions() {
+    play(&[
+        (tagged, "GET", 200, &["etag: \"t\"\r\n"]),
+        (
+            dated,
+            "GET",
+            200,
+            &[
+                "last-modified: Sun, 09 Sep 2001 01:46:40 GMT\r\n",
+                "expires: Sun, 09 Sep 2001 01:46:40 GMT\r\n",
+            ],
+        ),
+        (tagged, "GET\nif-match: \"t\"", 200, &[]),
+        (tagged, "GET\nif-match: \"x\", \"t\"", 200, &[]),
+        (tagged, "GET\nif-match: *", 200, &[]),
+        (tagged, "GET\nif-match: \"x\"", 412, &[]),
+        (tagged, "GET\nif-match: W/\"t\"", 412, &[]),
+        (
+            |set| set.etag = Some(ETag::weak("t")),
+            "GET\nif-match: W/\"t\"",
+            412,
+            &[],
+        ),
+        (same, "GET\nif-match: \"t\"", 412, &[]),
+        (tagged, "GET\nif-match: t", 400, &[]),
+        (tagged, "DELETE\nif-match: \"x\"", 412, &[]),
+        (
+            tagged,
+            "GET\nif-none-match: \"t\"",
+            304,
+            &["etag: \"t\"\r\n", "!content-type", "!last-modified"],
+        ),
+        (tagged, "GET\nif-none-match: W/\"t\"", 304, &[]),
+        (tagged, "HEAD\nif-none-match: *", 304, &[]),
+        (tagged, "GET\nif-none-match: \"x\"", 200, &[]),
+        (tagged, "PUT\nif-none-match: *", 412, &[]),
+        (same, "GET\nif-none-match: \"t\"", 200, &[]),
+        (tagged, "GET\nif-none-match: t", 400, &[]),
+        (
+            dated,
+            "GET\nif-modified-since: Sun, 09 Sep 2001 01:46:40 GMT",
+            304,
+            &["expires: "],
+        ),
+        (
+            dated,
+            "GET\nif-modified-since: Sun, 09 Sep 2001 01:46:39 GMT",
+            200,
+            &[],
+        ),
+        (
+            dated,
+            "GET\nif-modified-since: Sun, 09 Sep 2999 01:46:39 GMT",
+            200,
+            &[],
+        ),
+        (dated, "GET\nif-modified-since: yesterday", 200, &[]),
+        (
+            same,
+            "GET\nif-modified-since: Sun, 09 Sep 2001 01:46:40 GMT",
+            200,
+            &[],
+        ),
+        (
+            dated,
+            "DELETE\nif-modified-since: Sun, 09 Sep 2001 01:46:40 GMT",
+            500,
+            &[],
+        ),
+        (
+            dated,
+            "GET\nif-unmodified-since: Sun, 09 Sep 2001 01:46:39 GMT",
+            412,
+            &[],
+        ),
+        (
+            dated,
+            "GET\nif-unmodified-since: Sun, 09 Sep 2001 01:46:40 GMT",
+            200,
+            &[],
+        ),
+        (
+            same,
+            "GET\nif-unmodified-since: Sun, 09 Sep 2001 01:46:40 GMT",
+            200,
+            &[],
+        ),
+        // The tag goes before the date.
+        (
+            |set| {
+                dated(set);
+                tagged(set);
+            },
+            "GET\nif-match: \"t\"\nif-unmodified-since: Sun, 09 Sep 2001 01:46:39 GMT",
+            200,
+            &[],
+        ),
+        (
+            |set| {
+                dated(set);
+                tagged(set);
+            },
+            "GET\nif-none-match: \"x\"\nif-modified-since: Sun, 09 Sep 2001 01:46:40 GMT",
+            200,
+            &[],
+        ),
+    ])
+    .await;
+}
+
+fn gone(set: &mut Set) {
+    set.exists = false;
+    set.existed = true;
+}
+
+fn none(set: &mut Set) {
+    set.exists = false;
+}
+
+#[tokio::test]
+async fn what_is_missing() {
+    play(&[
+        (none, "GET", 404, &["!content-type"]),
+        (none, "DELETE", 404, &[]),
+        (none, "GET\nif-match: *", 412, &[]),
+        (gone, "GET", 410, &[]),
+        (
+            |set| {
+                gone(set);
+                set.moved = Some("/there");
+            },
+            "GET",
+            301,
+            &["location: /there\r\n"],
+        ),
+        (
+            |set| {
+                gone(set);
+                set.moved_for_now = Some("/there");
+            },
+            "GET",
+            307,
+            &["location: /there\r\n"],
+        ),
+        (none, "POST\ncontent-type: text/plain", 204, &[]),
+        (
+            |set| {
+                none(set);
+                set.missing_post = false;
+            },
+            "POST\ncontent-type: text/plain",
+            404,
+            &[],
+        ),
+        (gone, "POST\ncontent-type: text/plain", 204, &[]),
+        (
+            |set| {
+                gone(set);
+                set.missing_post = false;
+            },
+            "POST\ncontent-type: text/plain",
+            410,
+            &[],
+        ),
+        (
+            |set| {
+                none(set);
+                set.moved = Some("/there");
+            },
+            "PUT\ncontent-type: text/plain",
+            301,
+            &["location: /there\r\n"],
+        ),
+        (
+            |set| {
+                none(set);
+                set.conflict = true;
+            },
+            "PUT\ncontent-type: text/plain",
+            409,
+            &[],
+        ),
+        (none, "PUT\ncontent-type: text/plain", 201, &[]),
+        (
+            |set| {
+                none(set);
+                set.located = Some("/new");
+            },
+            "POST\ncontent-type: text/plain",
+            201,
+            &["location: /new\r\n"],
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn methods() {
+    play(&[
+        (|set| set.choices = true, "GET", 300, &[]),
+        (
+            |set| set.content = None,
+            "GET",
+            200,
+            &["!content-type", "content-length: 0\r\n"],
+        ),
+        (same, "DELETE", 500, &[]),
+        (|set| set.deletes = true, "DELETE", 204, &[]),
+        (
+            |set| {
+                set.deletes = true;
+                set.completes = false;
+            },
+            "DELETE",
+            202,
+            &[],
+        ),
+        (
+            |set| {
+                set.deletes = true;
+                set.says = "gone";
+            },
+            "DELETE",
+            200,
+            &["gone"],
+        ),
+        (same, "POST", 415, &[]),
+        (same, "POST\ncontent-type: image/png", 415, &[]),
+        (same, "POST\ncontent-type: text", 415, &[]),
+        (
+            same,
+            "POST\ncontent-type: text/plain; charset=utf-8",
+            415,
+            &[],
+        ),
+        (
+            |set| set.takes = vec![],
+            "POST\ncontent-type: text/plain",
+            415,
+            &[],
+        ),
+        (
+            |set| set.takes = vec![Some("a/b"), None],
+            "POST",
+            204,
+            &["x-taken: 1\r\n"],
+        ),
+        (
+            |set| set.takes = vec![Some("multipart/form-data")],
+            "POST\ncontent-type: multipart/form-data; boundary=x",
+            204,
+            &[],
+        ),
+        (
+            |set| set.takes = vec![Some("text/plain; a=1; b=2")],
+            "POST\ncontent-type: text/plain;b=2;a=1",
+            415,
+            &[],
+        ),
+        (
+            |set| set.takes = vec![Some("text/plain; a=1; b=2")],
+            "POST\ncontent-type: Text/plain;A=1;b=2",
+            204,
+            &[],
+        ),
+        (
+            same,
+            "POST\ncontent-type: text/plain",
+            204,
+            &["x-taken: 0\r\n"],
+        ),
+        (
+            |set| set.says = "taken",
+            "POST\ncontent-type: text/plain",
+            200,
+            &["taken"],
+        ),
+        (
+            |set| {
+                set.says = "taken";
+                set.choices = true;
+            },
+            "PATCH\ncontent-type: text/plain",
+            300,
+            &[],
+        ),
+        (
+            |set| set.accepted = Accepted::No,
+            "POST\ncontent-type: text/plain",
+            400,
+            &[],
+        ),
+        (
+            |set| set.accepted = Accepted::Created("/new".to_owned()),
+            "POST\ncontent-type: text/plain",
+            201,
+            &["location: /new\r\n"],
+        ),
+        (
+            |set| set.accepted = Accepted::SeeOther("/other".to_owned()),
+            "POST\ncontent-type: text/plain",
+            303,
+            &["location: /other\r\n"],
+        ),
+        (
+            |set| set.accepted = Accepted::Created("/new".to_owned()),
+            "PUT\ncontent-type: text/plain",
+            500,
+            &[],
+        ),
+        (
+            |set| set.conflict = true,
+            "PUT\ncontent-type: text/plain",
+            409,
+            &[],
+        ),
+        (same, "PUT\ncontent-type: text/plain", 204, &[]),
+        (
+            |set| {
+                set.known
+                    .push(Method::from_bytes(b"BREW").expect("a method"));
+                set.allowed = set.known.clone();
+            },
+            "BREW",
+            200,
+            &["content-length: 0\r\n"],
+        ),
+    ])
+    .await;
+}
+
+fn ranged(set: &mut Set) {
+    set.ranges = Some(vec!["bytes", "lines"]);
+    tagged(set);
+    dated(set);
+}
+
+#[tokio::test]
+async fn ranges() {
+    play(&[
+        (ranged, "GET", 200, &["accept-ranges: bytes, lines\r\n"]),
+        (same, "GET\nrange: bytes=0-1", 200, &["0123456789"]),
+        (
+            ranged,
+            "GET\nrange: bytes=2-4",
+            206,
+            &[
+                "content-range: bytes 2-4/10\r\n",
+                "content-length: 3\r\n",
+                "\r\n\r\n234",
+            ],
+        ),
+        (
+            ranged,
+            "GET\nrange: bytes=-3",
+            206,
+            &["content-range: bytes 7-9/10\r\n", "\r\n\r\n789"],
+        ),
+        (
+            ranged,
+            "GET\nrange: bytes=8-10",
+            206,
+            &["content-range: bytes 8-9/10\r\n"],
+        ),
+        (
+            ranged,
+            "GET\nrange: bytes=10-",
+            416,
+            &["content-range: bytes */10\r\n"],
+        ),
+        (ranged, "GET\nrange: bytes=x", 416, &[]),
+        (ranged, "GET\nrange: pages=1-2", 200, &[]),
+        (ranged, "GET\nrange: nonsense", 200, &[]),
+        (
+            ranged,
+            "HEAD\nrange: bytes=0-1",
+            200,
+            &["content-length: 10\r\n"],
+        ),
+        (
+            ranged,
+            "GET\nrange: bytes=0-1, 8-",
+            206,
+            &[
+                "content-type: multipart/byteranges; boundary=",
+                "content-type: text/html\r\ncontent-range: bytes 0-1/10\r\n\r\n01\r\n--",
+                "content-range: bytes 8-9/10\r\n\r\n89\r\n--",
+            ],
+        ),
+        (ranged, "GET\nrange: bytes=0-1\nif-range: \"t\"", 206, &[]),
+        (ranged, "GET\nrange: bytes=0-1\nif-range: \"x\"", 200, &[]),
+        (ranged, "GET\nrange: bytes=0-1\nif-range: W/\"t\"", 200, &[]),
+        (
+            ranged,
+            "GET\nrange: bytes=0-1\nif-range: Sun, 09 Sep 2001 01:46:40 GMT",
+            206,
+            &[],
+        ),
+        (
+            ranged,
+            "GET\nrange: bytes=0-1\nif-range: Sun, 09 Sep 2001 01:46:41 GMT",
+            200,
+            &[],
+        ),
+        (
+            ranged,
+            "GET\nrange: lines=1",
+            206,
+            &["content-range: lines 1/9\r\n", "part"],
+        ),
+        (
+            ranged,
+            "GET\nrange: lines=1,2",
+            206,
+            &[
+                "content-range: lines 1/9\r\n",
+                "content-range: lines 2/9\r\n",
+            ],
+        ),
+        (
+            |set| {
+                ranged(set);
+                set.satisfiable = Satisfiable::No(Some(9));
+            },
+            "GET\nrange: lines=1",
+            416,
+            &["content-range: lines */9\r\n"],
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn the_end_is_told_once() {
+    let (ends, mut heard) = mpsc::unbounded_channel();
+    for (halt, reason) in [
+        (None, Reason::Normal),
+        (Some("stop"), Reason::Stop),
+        (Some("switch"), Reason::Stop),
+        (Some("error"), Reason::Error(Error::too_large("no"))),
+    ] {
+        let set = Set {
+            halt,
+            ends: Some(ends.clone()),
+            ..usual()
+        };
+        let current = Current(Arc::new(std::sync::Mutex::new(set)));
+        let stage = Stage::new(any(vec![Path::to("/", current)])).await;
+        stage.get("/").await;
+        assert_eq!(heard.recv().await, Some(reason), "{halt:?}");
+        assert!(heard.try_recv().is_err(), "{halt:?}");
+    }
+    let malformed = Set {
+        ends: Some(ends),
+        ..usual()
+    };
+    let current = Current(Arc::new(std::sync::Mutex::new(malformed)));
+    let stage = Stage::new(any(vec![Path::to("/", current)])).await;
+    let reply = stage
+        .talk("GET / HTTP/1.1\r\nHost: a\r\nAccept: x\r\nConnection: close\r\n\r\n")
+        .await;
+    assert_eq!((status(&reply), body(&reply)), (400, ""));
+    assert!(matches!(heard.recv().await, Some(Reason::Error(_))));
+}
