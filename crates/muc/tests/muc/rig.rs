@@ -180,14 +180,14 @@ impl Rig {
 
     /// Lets the server work until `seen` is so.
     pub async fn until(&self, what: &str, seen: impl Fn(&Rig) -> bool) {
-        let watch = std::time::Instant::now();
-        while watch.elapsed() < Duration::from_secs(60) {
-            if seen(self) {
-                return;
+        let seen = async {
+            while !seen(self) {
+                tokio::task::yield_now().await;
             }
-            tokio::task::yield_now().await;
-        }
-        panic!("{what}: never came true");
+        };
+        // Of real time: a store's thread is waited for as well.
+        let came = Clock::real().timeout(Duration::from_secs(60), seen).await;
+        assert!(came.is_ok(), "{what}: never came true");
     }
 
     /// Runs a command as an administrator.
