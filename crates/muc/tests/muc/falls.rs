@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use otp::Fault;
-use storage::FaultPoint;
-use xmpp::{Condition, Kind, PresenceType, Stanza, ns};
+use xmpp::{Kind, PresenceType, Stanza, ns};
 
 use crate::rig::{ROOM, Rig, statuses};
 
@@ -163,53 +162,6 @@ async fn a_service_that_ends_tells_everybody() {
     let last = heard.last().expect("something is heard");
     assert_eq!(statuses(last), ["110", "332"]);
     assert_eq!(heard.len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_cannot_be_stored_is_refused_and_nobody_hears_it() {
-    let mut rig = together().await;
-    rig.crowd.take(ALICE);
-    rig.crowd.take(BOB);
-    let _thread = rig
-        .storage
-        .fault(storage::Fault::Hang, FaultPoint::BeforeCommit);
-    say(&rig, ALICE, "lost").await;
-    // What needs no store goes on, and is heard behind it.
-    rig.send(&format!(
-        "<presence from='{BOB}' to='{ROOM}/Bob'><show>away</show></presence>"
-    ))
-    .await;
-    // However late the room gets to it: the deadline of the store passes.
-    let mut refused = None;
-    for _ in 0..1000 {
-        rig.hand.advance(Duration::from_secs(1)).await;
-        refused = rig.crowd.take(ALICE).into_iter().find(Stanza::is_error);
-        if refused.is_some() {
-            break;
-        }
-        for _ in 0..1000 {
-            tokio::task::yield_now().await;
-        }
-    }
-    let refused = refused.expect("the sender is told");
-    assert_eq!(refused.id(), Some("lost"));
-    let error = refused
-        .dom()
-        .children()
-        .find(|child| child.name() == "error");
-    let condition = error.and_then(|error| error.children().next());
-    let condition = condition.and_then(|condition| Condition::from_name(condition.name()));
-    assert_eq!(condition, Some(Condition::InternalServerError));
-    let heard = rig.crowd.take(BOB);
-    assert!(bodies(&heard).is_empty(), "{heard:?}");
-    // The store's thread is given up and replaced; the room never fell.
-    for _ in 0..60 {
-        rig.hand.advance(Duration::from_secs(1)).await;
-    }
-    say(&rig, ALICE, "after").await;
-    rig.settle().await;
-    assert_eq!(bodies(&rig.crowd.take(BOB)), ["after"]);
-    rig.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
