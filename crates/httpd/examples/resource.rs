@@ -2,7 +2,9 @@
 
 mod serve;
 
-use httpd::{Chosen, Content, Decision, ETag, Error, Handler, MediaType, Outcome, Path, Request, Rest};
+use httpd::{
+    Chosen, Content, Decision, ETag, Error, Handler, MediaType, Outcome, Path, Request, Rest,
+};
 
 #[derive(Clone)]
 struct Hat;
@@ -15,7 +17,10 @@ impl Handler for Hat {
 
 impl Rest for Hat {
     async fn content_types_provided(&mut self, _req: &mut Request) -> Decision<Vec<MediaType>> {
-        Ok(vec![MediaType::new("text/plain"), MediaType::new("application/json")])
+        Ok(vec![
+            MediaType::new("text/plain"),
+            MediaType::new("application/json"),
+        ])
     }
 
     async fn generate_etag(&mut self, _req: &mut Request) -> Decision<Option<ETag>> {

@@ -13,11 +13,20 @@ pub async fn serve(paths: Vec<Path>) -> Result<(), Box<dyn std::error::Error>> {
     httpd.set_routes(Dispatch::compile(vec![Host::any().paths(paths)])?);
     let bound = Arc::new(Bound::bind("127.0.0.1:8080".parse()?, 128)?);
     let admission = Admission::new(1000, 100);
-    let gate = Gate { admission, proxies: None };
+    let gate = Gate {
+        admission,
+        proxies: None,
+    };
     let door = httpd.door(None);
     let root = Supervisor::new(Strategy::RestForOne)
         .child(httpd.connections("connections", 5, Duration::from_secs(30)))
-        .child(listener_child("http", bound, door, gate, ListenerLimits::default()));
+        .child(listener_child(
+            "http",
+            bound,
+            door,
+            gate,
+            ListenerLimits::default(),
+        ));
     let app = App::start(root, &system, "root").await?;
     tokio::signal::ctrl_c().await?;
     Ok(app.stop(Duration::from_secs(30)).await?)

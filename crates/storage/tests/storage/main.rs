@@ -4,6 +4,7 @@ mod durability;
 mod hosts;
 mod invites;
 mod privacy;
+mod rooms;
 mod stage;
 mod stores;
 mod whole;

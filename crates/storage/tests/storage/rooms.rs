@@ -1,10 +1,8 @@
 //! Rooms and archives: what was written is there, in its order, after a fall as well.
 
-mod stage;
-
 use std::time::{Duration, SystemTime};
 
-use stage::{Stage, alice, crash_image, jid};
+use crate::stage::{Stage, alice, crash_image, jid};
 use storage::{
     Affiliated, Affiliation, ArchiveFilter, ArchiveMessage, ArchivePlace, Batch, RoomFace, Storage,
     StorageError, StoredRoom,
@@ -385,7 +383,7 @@ async fn what_was_answered_outlives_a_fall() {
     // As the disk is at this moment, with nothing closed.
     let image = crash_image(stage.folder.path());
     let storage = Storage::open(image.path(), &stage.system).expect("opens");
-    let _running = stage::start(&storage, &stage.system).await;
+    let _running = crate::stage::start(&storage, &stage.system).await;
     assert!(storage.rooms.get(&cave).await.expect("read").is_some());
     assert_eq!(storage.archive.count(&cave).await, Ok(1));
 }
