@@ -622,7 +622,7 @@ impl Router {
 
     /// Tells the sender that the packet did not arrive, where the rules allow an answer (RFC 6120 §8.3.1).
     ///
-    /// Copies, errors, results and presence without a request end silently.
+    /// Copies, errors, results and presence that nobody waits for an answer to end silently.
     pub fn bounce(&self, packet: Packet, error: StanzaError) -> Routing {
         let Packet {
             stanza,
@@ -630,7 +630,7 @@ impl Router {
             receipt,
         } = packet;
         let silent = meta.flags.contains(Flags::COPY)
-            || (stanza.kind() == Kind::Presence && !asks(stanza.presence_type()));
+            || (stanza.kind() == Kind::Presence && !asks(&stanza));
         let reply = if silent {
             None
         } else {
@@ -667,9 +667,14 @@ impl Router {
     }
 }
 
-/// Whether a presence is one whose sender waits for an answer.
-fn asks(kind: PresenceType) -> bool {
-    kind == PresenceType::Subscribe
+/// Whether a presence is one whose sender waits for an answer: a request, and what is told to one resource, such as the
+/// wish to enter a room (XEP-0045 §7.2). What is broadcast goes to bare addresses.
+fn asks(presence: &Stanza) -> bool {
+    match presence.presence_type() {
+        PresenceType::Subscribe => true,
+        PresenceType::Available => presence.to().is_some_and(|to| to.resource().is_some()),
+        _ => false,
+    }
 }
 
 /// The slot of a packet: the same for the same key on every node and in every version, as long as there are as many.

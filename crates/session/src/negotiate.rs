@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use otp::{Clock, Pid};
 use parking_lot::Mutex;
+use router::Folded;
 use stream::{
     Authenticator, BindRequest, Binder, Element, Exchange, Feature, Negotiable, Outbound, Outcome,
     Phase, SaslFailure, SaslStep, State, Then, Visitor,
@@ -198,20 +199,20 @@ impl Negotiable for ByHooks {
             };
             debug_assert_eq!(stanza.kind(), Kind::Iq);
             let host = state.host.clone().expect("claimed for a host");
+            let asked = stanza.clone();
             let fold = UnauthenticatedPacket {
                 host,
                 address: state.peer(),
                 stanza,
                 answer: None,
             };
-            match self
-                .sessions
-                .router
-                .fold_wait(fold)
-                .await
-                .value()
-                .and_then(|fold| fold.answer)
-            {
+            let answer = match self.sessions.router.fold_wait(fold).await {
+                Folded::Done(fold) | Folded::Stopped(fold) => fold.answer,
+                Folded::Dropped => None,
+                // It did not come to an answer in time, which is no fault of the peer's.
+                Folded::Denied => asked.error_reply(&Condition::InternalServerError.into()),
+            };
+            match answer {
                 Some(answer) => Outcome {
                     answer: vec![Outbound::Element(for_client(&answer))],
                     then: Then::Frame,

@@ -17,12 +17,17 @@ impl Client {
 
     /// Logs in as `alice` or `bob` and asks for a resource; gives the answer.
     pub async fn login(&mut self, name: &str, resource: &str) -> String {
+        self.open().await;
+        self.login_here(name, resource).await
+    }
+
+    /// As [`Client::login`], on a stream that is open.
+    pub async fn login_here(&mut self, name: &str, resource: &str) -> String {
         let secret = match name {
             "alice" => "AGFsaWNlAHNlY3JldA==",
             "bob" => "AGJvYgBzZWNyZXQ=",
             other => panic!("nobody knows {other}"),
         };
-        self.open().await;
         self.says(&format!(
             "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{secret}</auth>"
         ))
@@ -37,7 +42,7 @@ impl Client {
         self.hears("</iq>").await
     }
 
-    async fn open(&mut self) {
+    pub async fn open(&mut self) {
         self.says(
             "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xml:lang='de' \
              xmlns:stream='http://etherx.jabber.org/streams' to='a.example' version='1.0'>",

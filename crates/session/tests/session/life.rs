@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use otp::Fault;
+use session::hooks::UnauthenticatedPacket;
 use session::{Conflict, SessionPolicy};
 use xmpp::StreamCondition;
 
@@ -372,6 +373,23 @@ async fn the_manager_s_fall_touches_no_session() {
     alice.sync().await;
     rig.entry("alice@a.example/desk").expect("open").pid.kill();
     rig.until_no_sessions().await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_question_before_login_that_cannot_be_answered_now_ends_no_stream() {
+    let rig = Rig::start().await;
+    rig.hook(|_: UnauthenticatedPacket| async { panic!("a handler") })
+        .await;
+    let mut client = rig.connect(4096, 65536).await;
+    client.open().await;
+    client
+        .says("<iq type='get' id='1'><query xmlns='jabber:iq:register'/></iq>")
+        .await;
+    let answer = client.hears("</iq>").await;
+    assert!(answer.contains("<internal-server-error "), "{answer}");
+    let bound = client.login_here("alice", "desk").await;
+    assert!(bound.contains("alice@a.example/desk"), "{bound}");
     rig.stop().await;
 }
 

@@ -16,7 +16,8 @@ use router::{
 };
 use session::hooks::{Kept, OfflineDelivered, OfflineMessage, OfflinePage, RosterGet, Waiting};
 use session::{
-    AccountLogin, C2s, C2sArgs, C2sOptions, Entry, LocalArgs, Sessions, local_child_spec, sm_name,
+    AccountLogin, ByHooks, C2s, C2sArgs, C2sOptions, Entry, LocalArgs, Sessions, local_child_spec,
+    sm_name,
 };
 use storage::Storage;
 use stream::{Bind, Framing, IoOptions, LegacySession, Limits, Profile, Sasl, TlsPolicy, memory};
@@ -206,6 +207,10 @@ impl Rig {
                 Arc::new(Sasl::new(Arc::new(login), TlsPolicy::Off)),
                 Arc::new(Bind),
                 Arc::new(LegacySession),
+                Arc::new(ByHooks {
+                    sessions: self.sessions.clone(),
+                    needs_tls: false,
+                }),
             ],
             serves: Box::new(|host| host == HOST),
             default_host: HOST.into(),
