@@ -4,6 +4,8 @@ use std::path::Path;
 
 #[path = "fuzz/checks/config.rs"]
 mod config;
+#[path = "fuzz/checks/http_routes.rs"]
+mod http_routes;
 #[path = "fuzz/checks/jid.rs"]
 mod jid;
 #[path = "fuzz/checks/sasl.rs"]
@@ -75,4 +77,9 @@ fn sasl() {
 #[test]
 fn config() {
     replay("config", config::check);
+}
+
+#[test]
+fn http_routes() {
+    replay("http_routes", http_routes::check);
 }

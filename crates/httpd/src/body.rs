@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use serde::de::DeserializeOwned;
 
+use crate::streams::Inbound;
 use crate::{Error, Request, urlencoded};
 
 /// How much of a body is read at once, and for how long.
@@ -51,15 +52,18 @@ pub(crate) struct Incoming {
     pub(crate) trailers: Option<http::HeaderMap>,
     /// Whether any of it was asked for: a peer that expects 100 sends nothing before.
     asked: bool,
+    /// What the body goes through.
+    inbound: Vec<Box<dyn Inbound>>,
 }
 
 impl Incoming {
-    pub(crate) fn new(body: hyper::body::Incoming) -> Incoming {
+    pub(crate) fn new(body: hyper::body::Incoming, inbound: Vec<Box<dyn Inbound>>) -> Incoming {
         let is_empty = body.is_end_stream();
         Incoming {
             body: (!is_empty).then_some(body),
             trailers: None,
             asked: false,
+            inbound,
         }
     }
 
@@ -71,10 +75,26 @@ impl Incoming {
                 return Poll::Ready(None);
             };
             match std::task::ready!(Pin::new(body).poll_frame(cx)) {
-                None => self.body = None,
+                None => {
+                    self.body = None;
+                    let left = self.finish();
+                    if !left.as_ref().is_ok_and(Bytes::is_empty) {
+                        return Poll::Ready(Some(left));
+                    }
+                }
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) if data.is_empty() => {}
-                    Ok(data) => return Poll::Ready(Some(Ok(data))),
+                    Ok(data) => {
+                        let changed = self
+                            .inbound
+                            .iter_mut()
+                            .try_fold(data, |data, inbound| inbound.data(data));
+                        if changed.is_err() {
+                            self.body = None;
+                        }
+                        if !changed.as_ref().is_ok_and(Bytes::is_empty) {
+                            return Poll::Ready(Some(changed));
+                        }
+                    }
                     Err(frame) => self.trailers = frame.into_trailers().ok(),
                 },
                 Some(Err(error)) => {
@@ -84,6 +104,17 @@ impl Incoming {
                 }
             }
         }
+    }
+
+    /// What is left in those it goes through.
+    fn finish(&mut self) -> Result<Bytes, Error> {
+        let mut left = Vec::new();
+        for inbound in &mut self.inbound {
+            let mut all = inbound.data(left.into())?.to_vec();
+            all.extend_from_slice(&inbound.finish()?);
+            left = all;
+        }
+        Ok(left.into())
     }
 
     async fn data(&mut self) -> Option<Result<Bytes, Error>> {
@@ -129,7 +160,10 @@ impl Request {
     /// The body's length, if it is known: not while a chunked one is read.
     pub fn body_length(&self) -> Option<u64> {
         let left = self.body.body.as_ref();
-        left.map_or(Some(0), |body| body.size_hint().exact())
+        let changes = !self.body.inbound.is_empty();
+        left.map_or(Some(0), |body| {
+            body.size_hint().exact().filter(|_| !changes)
+        })
     }
 
     /// The trailers behind a body that was read to its end.

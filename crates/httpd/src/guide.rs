@@ -58,6 +58,9 @@
 //! | --- | --- |
 //! | `cowboy:start_clear start_tls stop_listener` | [`Httpd`](crate::Httpd) under a supervisor, `net::listener_child` |
 //! | `middlewares`, `env` | [`Options::middlewares`](crate::Options), [`Middleware`](crate::Middleware), [`Request::env`](crate::Request::env) |
+//! | `stream_handlers` | [`Options::streams`](crate::Options), [`StreamHandler`](crate::StreamHandler) |
+//! | `cowboy_compress_h`, `cowboy_decompress_h` | [`Compress`](crate::Compress), which knows brotli too, [`Decompress`](crate::Decompress) |
+//! | `cowboy_metrics_h`, `cowboy_tracer_h` | [`Metrics`](crate::Metrics), [`AccessLog`](crate::AccessLog) |
 //! | options of the listener | [`Limits`](crate::Limits) |
 //!
 //! # REST and WebSocket, where RFCs say otherwise

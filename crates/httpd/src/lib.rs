@@ -56,6 +56,7 @@ mod rest;
 pub mod routing;
 mod server;
 mod statics;
+mod streams;
 mod urlencoded;
 mod websocket;
 
@@ -75,5 +76,9 @@ pub use rest::{
 pub use routing::{Dispatch, Field, Host, Path, Routes, RoutesError, field};
 pub use server::{Httpd, Limits, Options};
 pub use statics::Static;
+pub use streams::{
+    AccessLog, Along, Compress, Decompress, Inbound, Metrics, Opening, Outbound, StreamHandler,
+    Summary,
+};
 pub use websocket::{Commands, Flow, Frame, WebSocket, WsOptions};
 pub use {headers, http};

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use crate::ReplyError;
 use crate::link::Link;
+use crate::streams::Company;
 
 /// How far a reply is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +179,9 @@ impl Drop for Answering {
 /// The body of a reply as hyper reads it.
 pub(crate) struct Payload {
     kind: PayloadKind,
+    company: Option<Box<Company>>,
+    /// Trailers that came before what was left to send.
+    trailers: Option<HeaderMap>,
     _answering: Answering,
 }
 
@@ -196,16 +200,33 @@ pub(crate) struct Streamed {
 }
 
 impl Payload {
-    pub(crate) fn whole(body: Bytes, answering: Answering) -> Payload {
+    pub(crate) fn whole(
+        body: Bytes,
+        answering: Answering,
+        mut company: Option<Box<Company>>,
+    ) -> Payload {
+        if let Some(company) = &mut company
+            && body.is_empty()
+        {
+            company.went_whole();
+        }
         Payload {
             kind: PayloadKind::Whole(body),
+            company,
+            trailers: None,
             _answering: answering,
         }
     }
 
-    pub(crate) fn streamed(streamed: Streamed, answering: Answering) -> Payload {
+    pub(crate) fn streamed(
+        streamed: Streamed,
+        answering: Answering,
+        company: Option<Box<Company>>,
+    ) -> Payload {
         Payload {
             kind: PayloadKind::Streamed(streamed),
+            company,
+            trailers: None,
             _answering: answering,
         }
     }
@@ -219,17 +240,56 @@ impl Body for Payload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        match &mut self.kind {
-            PayloadKind::Whole(body) if body.is_empty() => Poll::Ready(None),
-            PayloadKind::Whole(body) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(body))))),
-            PayloadKind::Streamed(streamed) => streamed.poll(cx),
+        let this = &mut *self;
+        let streamed = match &mut this.kind {
+            PayloadKind::Whole(body) if body.is_empty() => return Poll::Ready(None),
+            PayloadKind::Whole(body) => {
+                let body = std::mem::take(body);
+                if let Some(company) = &mut this.company {
+                    company.sent(body.len());
+                    company.went_whole();
+                }
+                return Poll::Ready(Some(Ok(Frame::data(body))));
+            }
+            PayloadKind::Streamed(streamed) => streamed,
+        };
+        let Some(company) = &mut this.company else {
+            return streamed.poll(cx);
+        };
+        loop {
+            if let Some(trailers) = this.trailers.take() {
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
+            let data = match std::task::ready!(streamed.poll(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => company.data(data),
+                    Err(frame) => {
+                        this.trailers = frame.into_trailers().ok();
+                        company.went_whole();
+                        company.finish()
+                    }
+                },
+                Some(Err(cut)) => return Poll::Ready(Some(Err(cut))),
+                None => {
+                    company.went_whole();
+                    let left = company.finish();
+                    if left.is_empty() {
+                        return Poll::Ready(None);
+                    }
+                    left
+                }
+            };
+            if !data.is_empty() {
+                company.sent(data.len());
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             PayloadKind::Whole(body) => body.is_empty(),
-            PayloadKind::Streamed(streamed) => streamed.ended,
+            PayloadKind::Streamed(streamed) => streamed.ended && self.company.is_none(),
         }
     }
 

@@ -26,6 +26,7 @@ use crate::link::{Link, Turned};
 use crate::reply::{Answering, Payload, SharedWire, Stage, Streamed, Wire};
 use crate::request::{Connection, Routed};
 use crate::routing::{Dispatch, NoMatch, Routes, panic_text};
+use crate::streams::{self, Company, StreamHandler};
 use crate::{Error, Middleware, Request, Step, Verdict};
 
 /// What a server puts up with.
@@ -100,6 +101,8 @@ pub struct Options {
     pub name: Option<HeaderValue>,
     /// What each request goes through, in order: the router and the handler unless said.
     pub middlewares: Vec<Step>,
+    /// What sees requests and replies as bytes; the first is nearest to the peer. None unless given.
+    pub streams: Vec<Arc<dyn StreamHandler>>,
     /// Over how many supervisors the connections are spread; 4.
     pub shards: usize,
 }
@@ -110,12 +113,19 @@ impl Default for Options {
             limits: Limits::default(),
             name: None,
             middlewares: vec![Step::Router, Step::Handler],
+            streams: Vec::new(),
             shards: 4,
         }
     }
 }
 
 impl Options {
+    /// Adds a stream handler behind the others: nearer to the handlers.
+    pub fn stream(mut self, handler: impl StreamHandler) -> Options {
+        self.streams.push(Arc::new(handler));
+        self
+    }
+
     /// Puts a middleware before the router.
     pub fn before_router(mut self, middleware: impl Middleware) -> Options {
         let at = self
@@ -144,6 +154,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Arc<Limits>,
     pub(crate) name: Option<HeaderValue>,
     middlewares: Vec<Step>,
+    streams: Vec<Arc<dyn StreamHandler>>,
     routes: Arc<ArcSwap<Dispatch>>,
     pub(crate) open: AtomicUsize,
 }
@@ -169,6 +180,7 @@ impl Httpd {
                 limits: Arc::new(limits),
                 name: options.name,
                 middlewares: options.middlewares,
+                streams: options.streams,
                 routes: Arc::default(),
                 open: AtomicUsize::new(0),
             }),
@@ -294,12 +306,19 @@ impl hyper::service::Service<http::Request<hyper::body::Incoming>> for Service {
     fn call(&self, request: http::Request<hyper::body::Incoming>) -> Serving {
         let answering = Answering(self.link.clone());
         let (number, refused) = self.link.request();
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let is_h1 = head.version < Version::HTTP_2;
         let closes = is_h1 && (number >= self.server.limits.requests || self.link.is_draining());
         let refused = refused.map_or_else(|| judge(&head), Some);
+        let (mut inbound, mut company) = (Vec::new(), None);
+        if !self.server.streams.is_empty() {
+            let (peer, clock) = (self.connection.peer.remote, self.link.clock());
+            let opened = streams::open(&self.server.streams, &mut head, peer, clock);
+            (inbound, company) = (opened.0, Some(opened.1));
+        }
         let mut serving = Serving {
             refused,
+            company,
             handler: None,
             wire: Wire::new(),
             link: self.link.clone(),
@@ -314,7 +333,7 @@ impl hyper::service::Service<http::Request<hyper::body::Incoming>> for Service {
                 host,
                 port,
                 head,
-                body: Incoming::new(body),
+                body: Incoming::new(body, std::mem::take(&mut inbound)),
                 routed: None,
                 connection: self.connection.clone(),
                 link: self.link.clone(),
@@ -456,6 +475,7 @@ pub(crate) struct Serving {
     answering: Option<Answering>,
     closes: bool,
     asks_upgrade: bool,
+    company: Option<Box<Company>>,
 }
 
 impl Serving {
@@ -481,15 +501,20 @@ impl Serving {
         builder
     }
 
-    fn whole(&mut self, head: Response<()>, body: Bytes) -> Response<Payload> {
+    fn whole(&mut self, mut head: Response<()>, mut body: Bytes) -> Response<Payload> {
         let answering = self.answering.take().expect("a request is answered once");
-        let payload = Payload::whole(body, answering);
+        let mut company = self.company.take();
+        if let Some(company) = &mut company {
+            company.head(head.status(), head.headers_mut(), Some(body.len() as u64));
+            body = company.whole(body);
+        }
+        let payload = Payload::whole(body, answering, company);
         self.dress(head).body(payload).expect("its parts are good")
     }
 
     /// Takes the reply's head, if it is there.
     fn take(&mut self) -> Option<Response<Payload>> {
-        let (stage, head, body, is_deaf) = {
+        let (stage, mut head, body, is_deaf) = {
             let mut wire = self.wire.lock();
             let head = wire.head.take()?;
             (
@@ -513,7 +538,11 @@ impl Serving {
             link: self.link.clone(),
             ended: false,
         };
-        let payload = Payload::streamed(streamed, answering);
+        let mut company = self.company.take();
+        if let Some(company) = &mut company {
+            company.head(head.status(), head.headers_mut(), None);
+        }
+        let payload = Payload::streamed(streamed, answering, company);
         Some(self.dress(head).body(payload).expect("its parts are good"))
     }
 }

@@ -1,0 +1,290 @@
+//! Stream handlers: compression both ways, the log of accesses, metrics.
+
+mod stage;
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use httpd::{
+    AccessLog, Compress, Decompress, Fixed, Metrics, Options, Outcome, Path, Request, Static,
+    Summary, handler_fn,
+};
+use stage::{Stage, any, status};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+/// A reply as bytes: its head and, if its length is told, its body.
+async fn reply(stage: &Stage, request: &str) -> (String, Vec<u8>) {
+    let mut client = stage.connect().await;
+    client.say(request).await;
+    let mut all = Vec::new();
+    client.io.read_to_end(&mut all).await.expect("read");
+    let at = all
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .expect("a head")
+        + 4;
+    (
+        String::from_utf8(all[..at].to_vec()).expect("text"),
+        all[at..].to_vec(),
+    )
+}
+
+fn get(path: &str, headers: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n")
+}
+
+fn gunzip(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    GzDecoder::new(bytes)
+        .read_to_string(&mut text)
+        .expect("gzip");
+    text
+}
+
+fn unbrotli(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    brotli::Decompressor::new(bytes, 4096)
+        .read_to_string(&mut text)
+        .expect("brotli");
+    text
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).expect("written");
+    encoder.finish().expect("written")
+}
+
+const LONG: &str = "All work and no play makes Jack a dull boy. ";
+
+async fn compressing() -> Stage {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("a.txt"), LONG.repeat(20)).expect("written");
+    let paths = vec![
+        Path::to("/long", Fixed::text(200, LONG.repeat(20))),
+        Path::to("/short", Fixed::text(200, "short")),
+        Path::to("/image", Fixed::new(200, "image/png", LONG.repeat(20))),
+        Path::to("/tagged", Static::file(folder.path().join("a.txt"))),
+        Path::to(
+            "/stream",
+            handler_fn((), |req: &mut Request, (): &mut ()| {
+                Box::pin(async {
+                    req.stream(
+                        200,
+                        [("content-type", "text/event-stream"), ("trailer", "x-sum")],
+                    )?;
+                    req.send("one\n").await?;
+                    // The second is sent when the first has been read.
+                    let went_on = req.body(10).await?;
+                    req.send(went_on).await?;
+                    req.finish_with([("x-sum", "2")])?;
+                    Ok(Outcome::Done)
+                })
+            }),
+        ),
+    ];
+    Stage::with(
+        any(paths),
+        Options::default().stream(Compress::default()),
+        None,
+    )
+    .await
+}
+
+#[tokio::test]
+async fn replies_are_compressed_for_those_who_take_it() {
+    let stage = compressing().await;
+    for (path, headers, coding) in [
+        ("/long", "Accept-Encoding: gzip\r\n", Some("gzip")),
+        ("/long", "Accept-Encoding: gzip, br\r\n", Some("br")),
+        (
+            "/long",
+            "Accept-Encoding: br;q=0, gzip;q=0.1\r\n",
+            Some("gzip"),
+        ),
+        ("/long", "Accept-Encoding: *\r\n", None),
+        ("/long", "", None),
+        ("/short", "Accept-Encoding: gzip\r\n", None),
+        ("/image", "Accept-Encoding: gzip\r\n", None),
+    ] {
+        let (head, body) = reply(&stage, &get(path, headers)).await;
+        let said = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-encoding: "));
+        assert_eq!(said, coding, "{path} {headers}\n{head}");
+        assert!(head.contains("vary: accept-encoding\r\n"), "{head}");
+        assert!(
+            head.contains(&format!("content-length: {}\r\n", body.len())),
+            "{head}"
+        );
+        match coding {
+            Some("gzip") => assert_eq!(gunzip(&body), LONG.repeat(20)),
+            Some(_) => assert_eq!(unbrotli(&body), LONG.repeat(20)),
+            None => assert!(path == "/short" || body == LONG.repeat(20).as_bytes()),
+        }
+    }
+    let (head, _) = reply(
+        &stage,
+        &get("/long", "Accept-Encoding: gzip\r\n").replace("GET", "HEAD"),
+    )
+    .await;
+    assert!(
+        !head.contains("content-encoding") && head.contains("content-length: 880\r\n"),
+        "{head}"
+    );
+}
+
+#[tokio::test]
+async fn each_piece_of_a_stream_comes_through_at_once() {
+    let stage = compressing().await;
+    for coding in ["gzip", "br"] {
+        let mut client = stage.connect().await;
+        let head = format!(
+            "POST /stream HTTP/1.0\r\nHost: a\r\nAccept-Encoding: {coding}\r\nContent-Length: 4\r\n\r\n"
+        );
+        client.say(head).await;
+        client.through("\r\n\r\n").await;
+        let mut got = Vec::new();
+        let has_one = |got: &[u8]| {
+            let mut text = vec![0; 4];
+            let read = match coding {
+                "gzip" => GzDecoder::new(got).read(&mut text),
+                _ => brotli::Decompressor::new(got, 4096).read(&mut text),
+            };
+            read.is_ok_and(|count| &text[..count] == b"one\n")
+        };
+        // The head may have taken the first bytes of the body with it.
+        got.extend(client.taken());
+        while !has_one(&got) {
+            let mut space = [0; 512];
+            let count = client.io.read(&mut space).await.expect("read");
+            assert_ne!(count, 0, "it ended");
+            got.extend_from_slice(&space[..count]);
+        }
+        client.say("two\n").await;
+        client.io.read_to_end(&mut got).await.expect("read");
+        let text = if coding == "gzip" {
+            gunzip(&got)
+        } else {
+            unbrotli(&got)
+        };
+        assert_eq!(text, "one\ntwo\n");
+    }
+}
+
+#[tokio::test]
+async fn requests_are_decompressed_and_bombs_are_found() {
+    let echo = Path::to(
+        "/",
+        handler_fn((), |req: &mut Request, (): &mut ()| {
+            Box::pin(async {
+                assert!(!req.headers().contains_key("content-encoding"));
+                let body = req.body(10_000_000).await?;
+                req.reply(200, (), format!("{} {:?}", body.len(), body.first()))?;
+                Ok(Outcome::Done)
+            })
+        }),
+    );
+    let stage = Stage::with(
+        any(vec![echo]),
+        Options::default().stream(Decompress::default()),
+        None,
+    )
+    .await;
+    let text = LONG.repeat(1000);
+    let bomb = vec![0; 5_000_000];
+    let mut cut = gzip(text.as_bytes());
+    cut.truncate(cut.len() - 4);
+    for (bytes, code) in [
+        (gzip(text.as_bytes()), 200),
+        (gzip(b""), 200),
+        (gzip(&bomb), 413),
+        (b"this is no gzip at all".to_vec(), 400),
+        (cut, 400),
+    ] {
+        let mut client = stage.connect().await;
+        let head = format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
+            bytes.len()
+        );
+        client.say(head).await;
+        client.io.write_all(&bytes).await.expect("written");
+        let reply = client.reply().await;
+        assert_eq!(status(&reply), code, "{reply}");
+        assert!(reply.contains("accept-encoding: gzip\r\n"), "{reply}");
+        if code == 200 && bytes.len() > 100 {
+            assert!(
+                reply.ends_with(&format!("{} Some(65)", text.len())),
+                "{reply}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_each_request_is_counted() {
+    let (ended, mut seen) = mpsc::unbounded_channel::<Summary>();
+    let never = handler_fn((), |_req: &mut Request, (): &mut ()| {
+        Box::pin(std::future::pending())
+    });
+    let gate = Arc::new(tokio::sync::Notify::new());
+    let cut = handler_fn(
+        gate.clone(),
+        |req: &mut Request, gate: &mut Arc<tokio::sync::Notify>| {
+            Box::pin(async {
+                req.stream(200, ())?;
+                req.send("begun").await?;
+                gate.notified().await;
+                panic!("fell")
+            })
+        },
+    );
+    let metrics = Metrics::new(move |summary| {
+        let _ = ended.send(summary.clone());
+    });
+    let paths = vec![
+        Path::to("/", Fixed::text(200, "hello")),
+        Path::to("/never", never),
+        Path::to("/cut", cut),
+    ];
+    let options = Options::default().stream(AccessLog).stream(metrics);
+    let stage = Stage::with(any(paths), options, None).await;
+    let mut client = stage.connect().await;
+    client.get("/?secret=1").await;
+    let summary = seen.recv().await.expect("counted");
+    assert_eq!(
+        (
+            summary.path.as_str(),
+            summary.status,
+            summary.sent,
+            summary.whole
+        ),
+        ("/", Some(200), 5, true)
+    );
+    client.get("/nowhere").await;
+    let summary = seen.recv().await.expect("counted");
+    assert_eq!(
+        (summary.status, summary.sent, summary.whole),
+        (Some(404), 0, true)
+    );
+    client.say("GET /cut HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    client.through("begun\r\n").await;
+    gate.notify_one();
+    let summary = seen.recv().await.expect("counted");
+    assert_eq!(
+        (summary.status, summary.sent, summary.whole),
+        (Some(200), 5, false)
+    );
+    let mut client = stage.connect().await;
+    client.say("GET /never HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    drop(client);
+    let summary = seen.recv().await.expect("counted");
+    assert_eq!((summary.status, summary.whole), (None, false));
+    let refused = stage.talk("GET / HTTP/1.1\r\n\r\n").await;
+    assert_eq!(status(&refused), 400);
+    assert_eq!(seen.recv().await.expect("counted").status, Some(400));
+}
