@@ -629,8 +629,8 @@ impl Router {
             meta,
             receipt,
         } = packet;
-        let silent = meta.flags.contains(Flags::COPY)
-            || (stanza.kind() == Kind::Presence && !asks(&stanza));
+        let silent =
+            meta.flags.contains(Flags::COPY) || (stanza.kind() == Kind::Presence && !asks(&stanza));
         let reply = if silent {
             None
         } else {

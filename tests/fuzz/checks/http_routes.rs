@@ -54,7 +54,10 @@ fn look(all: &Dispatch<usize>, rules: &[(Option<&str>, &str)], host: &str, path:
             assert_eq!(single.bindings(), found.bindings());
             assert_eq!(single.path_info(), found.path_info());
             assert_eq!(single.host_info(), found.host_info());
-            let ends = found.patterns().1.is_some_and(|pattern| pattern.contains("[...]"));
+            let ends = found
+                .patterns()
+                .1
+                .is_some_and(|pattern| pattern.contains("[...]"));
             assert!(found.path_info().is_none() || ends);
         }
         // Whether a host is one is asked when the first rule is reached that has a pattern.

@@ -125,8 +125,8 @@ fn ends_inside(bytes: &[u8]) -> bool {
 /// Whether text is out of place and may be forbidden besides: a bracket inside CDATA is known to be
 /// text only with the character behind it.
 fn twice_wrong(bytes: &[u8], error: &Error) -> bool {
-    let before = &bytes[..bytes.len().saturating_sub(1)];
-    *error == Error::TextOutside && before.ends_with(b"]")
+    let last = bytes.iter().rposition(|byte| byte & 0xC0 != 0x80);
+    *error == Error::TextOutside && bytes[..last.unwrap_or(0)].ends_with(b"]")
 }
 
 /// What may follow some bytes and be the end of what they began.

@@ -143,9 +143,7 @@ async fn stored_rooms_cost_nothing_until_they_are_wanted() {
             .any(|stanza| stanza.id() == Some("i") && !stanza.is_error())
     })
     .await;
-    rig.hand.advance(Duration::from_secs(601)).await;
-    rig.until("it ends again", |rig| rig.process("room", "").is_none())
-        .await;
+    rig.idle_rooms_end().await;
     rig.settle().await;
     rig.stop().await;
 }
