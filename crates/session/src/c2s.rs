@@ -303,6 +303,7 @@ impl C2s {
             let error = StreamError::from(StreamCondition::InvalidFrom);
             return seldom(self.end(Some(error), ctx)).await;
         }
+        self.sessions.stanzas.came(stanza.kind());
         let undirected = stanza.to().is_none();
         let stanza = live.stamp(&stanza);
         let router = self.sessions.router.clone();

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod c2s;
+mod counts;
 mod deliver;
 mod flush;
 pub mod hooks;
@@ -15,6 +16,7 @@ mod sm;
 mod table;
 
 pub use c2s::{C2s, C2sArgs, C2sOptions, Cast};
+pub use counts::StanzaCounts;
 pub use hooks::HOOKS;
 pub use local::{Local, LocalArgs, local_child_spec};
 pub use negotiate::{AccountLogin, ByHooks};

@@ -15,6 +15,7 @@ use router::Router;
 use xmpp::{BareJid, Condition, FullJid, StanzaError, StreamCondition, StreamError};
 
 use crate::c2s;
+use crate::counts::StanzaCounts;
 use crate::flush::settle_page;
 use crate::presence;
 use crate::table::{Entry, Opened, SessionTable};
@@ -26,6 +27,8 @@ pub struct Sessions {
     pub table: SessionTable,
     /// Accounts and credentials.
     pub auth: Auth,
+    /// How many stanzas passed.
+    pub stanzas: StanzaCounts,
     pub(crate) router: Router,
     sm: Named<Sm>,
     policy: Arc<RwLock<SessionPolicy>>,
@@ -79,6 +82,7 @@ impl Sessions {
         let sm = system.registry().named(sm_name());
         Sessions {
             table: SessionTable::default(),
+            stanzas: StanzaCounts::default(),
             auth,
             router,
             sm,

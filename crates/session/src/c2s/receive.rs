@@ -93,12 +93,14 @@ impl C2s {
 
     async fn offer(&mut self, parcel: Parcel, ctx: &mut Ctx<Self>) {
         step!(parcel.get().meta, "send");
+        let kind = parcel.get().stanza.kind();
         let rendered = for_client(&parcel.get().stanza);
-        if let Err(parcel) = self.io.offer(parcel, rendered) {
-            let Some(live) = &mut self.live else { return };
-            live.queue.hold(parcel);
-            seldom(self.overrun(ctx)).await;
-        }
+        let Err(parcel) = self.io.offer(parcel, rendered) else {
+            return self.sessions.stanzas.went(kind);
+        };
+        let Some(live) = &mut self.live else { return };
+        live.queue.hold(parcel);
+        seldom(self.overrun(ctx)).await;
     }
 }
 
