@@ -20,6 +20,7 @@ mod rooms;
 mod roster;
 mod secrets;
 mod sqlite;
+mod tokens;
 mod whole;
 
 use std::path::{Path, PathBuf};
@@ -52,6 +53,7 @@ pub use roster::{Roster, RosterChange, RosterItem, RosterStore, Subscription};
 pub use secrets::{Secret, Secrets};
 #[doc(hidden)]
 pub use sqlite::{Fault, FaultPoint, HungThread};
+pub use tokens::{ApiToken, TokenStore};
 pub use whole::{Brought, IfThere, WholeAccount};
 
 /// The answer of a store, some time later.
@@ -119,6 +121,8 @@ pub struct Storage {
     pub rooms: Arc<dyn RoomStore>,
     /// Archives of messages.
     pub archive: Arc<dyn ArchiveStore>,
+    /// Tokens that open the HTTP API.
+    pub tokens: Arc<dyn TokenStore>,
     /// The server's own secrets.
     pub secrets: Arc<dyn Secrets>,
     next_place: Arc<AtomicI64>,
@@ -134,6 +138,7 @@ pub(crate) trait Engine: Send + Sync {
     fn whole(&self, account: BareJid) -> Answer<'_, Option<WholeAccount>>;
     /// What became of it, and the first place that no message has had.
     fn bring(&self, account: WholeAccount, if_there: IfThere) -> Answer<'_, (Brought, i64)>;
+    fn commits(&self) -> u64;
     fn children(&self) -> Vec<ChildSpec>;
     fn fault(&self, fault: Fault, at: FaultPoint) -> HungThread;
 }
@@ -165,6 +170,11 @@ impl Storage {
     /// Stopping them finishes what waits; what comes later answers [`StorageError::Closed`].
     pub fn children(&self) -> Vec<ChildSpec> {
         self.engine.children()
+    }
+
+    /// How many transactions were committed since the store was opened.
+    pub fn commits(&self) -> u64 {
+        self.engine.commits()
     }
 
     /// The first place in the order of messages that none had when the store was opened, or since it was

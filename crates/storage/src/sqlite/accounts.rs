@@ -29,6 +29,7 @@ const OWNED: &[&str] = &[
     "shared_member",
     "motd_seen",
     "invite",
+    "api_token",
 ];
 
 /// The store of accounts.

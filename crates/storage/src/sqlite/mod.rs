@@ -22,12 +22,14 @@ mod rooms;
 mod roster;
 mod schema;
 mod secrets;
+mod tokens;
 mod whole;
 mod workers;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use otp::{ChildSpec, Shutdown, System};
@@ -64,6 +66,7 @@ pub(crate) fn open(
     let writes = Arc::new(Queue::new(options.queued_requests, options.queued_bytes));
     let reads = Arc::new(Queue::new(options.queued_requests, options.queued_bytes));
     let faults = Arc::new(Faults::default());
+    let commits: Arc<AtomicU64> = Arc::default();
     let client = Client::new(
         Arc::clone(&writes),
         Arc::clone(&reads),
@@ -79,6 +82,7 @@ pub(crate) fn open(
             faults: Arc::clone(&faults),
             hang_after: options.hang_after,
             max_bytes: options.max_bytes,
+            commits: Arc::clone(&commits),
         }),
         reader: Arc::new(Reader {
             path: path.clone(),
@@ -88,6 +92,7 @@ pub(crate) fn open(
             hang_after: options.hang_after,
         }),
         faults,
+        commits,
         path,
         roster_removals: options.roster_removals,
     };
@@ -105,6 +110,7 @@ pub(crate) fn open(
         groups: Arc::new(groups::SqliteGroups(client.clone())),
         rooms: Arc::new(rooms::SqliteRooms(client.clone())),
         archive: Arc::new(archive::SqliteArchive(client.clone())),
+        tokens: Arc::new(tokens::SqliteTokens(client.clone())),
         secrets: Arc::new(secrets::SqliteSecrets(client)),
         next_place: Arc::new(next_place.into()),
         engine: Arc::new(engine),
@@ -117,6 +123,7 @@ struct Sqlite {
     writer: Arc<Writer>,
     reader: Arc<Reader>,
     faults: Arc<Faults>,
+    commits: Arc<AtomicU64>,
     path: PathBuf,
     roster_removals: usize,
 }
@@ -175,6 +182,10 @@ impl Engine for Sqlite {
                 })
                 .await
         })
+    }
+
+    fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
     }
 
     fn children(&self) -> Vec<ChildSpec> {

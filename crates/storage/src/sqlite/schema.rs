@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::failure::of_sqlite;
-use super::{FILE_NAME, archive, backup, groups, hosts, invites, privacy, rooms};
+use super::{FILE_NAME, archive, backup, groups, hosts, invites, privacy, rooms, tokens};
 use crate::StorageError;
 
 /// How long a connection waits for another's write lock before it is told of it.
@@ -234,6 +234,14 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration {
         name: "removed accounts have no archive",
         sql: owned_by_the_living!("archive"),
+    },
+    Migration {
+        name: "tokens",
+        sql: tokens::SCHEMA,
+    },
+    Migration {
+        name: "removed accounts have no tokens",
+        sql: owned_by_the_living!("api_token"),
     },
 ];
 

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use otp::Clock;
@@ -31,6 +32,8 @@ pub(super) struct Writer {
     pub(super) faults: Arc<Faults>,
     pub(super) hang_after: Duration,
     pub(super) max_bytes: Option<u64>,
+    /// Transactions that were committed.
+    pub(super) commits: Arc<AtomicU64>,
 }
 
 impl Writer {
@@ -60,7 +63,7 @@ impl Writer {
                 Err(_) if connection.is_autocommit() => {
                     // SQLite gave up the whole transaction: its neighbours are undone too.
                     done.push(job);
-                    return one_by_one(connection, done);
+                    return one_by_one(connection, done, &self.commits);
                 }
                 Err(error) => job.answer(Err(error)),
             }
@@ -70,6 +73,7 @@ impl Writer {
         self.faults.pass(FaultPoint::AfterCommit);
         match committed {
             Ok(()) => {
+                self.commits.fetch_add(1, Ordering::Relaxed);
                 for job in done {
                     job.answer(Ok(()));
                 }
@@ -77,7 +81,7 @@ impl Writer {
             }
             Err(error) if is_surely_undone(&error) => {
                 roll_back(connection)?;
-                one_by_one(connection, done)
+                one_by_one(connection, done, &self.commits)
             }
             Err(error) => Err(give_up(done, &error)),
         }
@@ -151,7 +155,11 @@ fn in_savepoint(connection: &mut Connection, job: &mut dyn Job) -> Result<(), St
 }
 
 /// Does each request in a transaction of its own.
-fn one_by_one(connection: &mut Connection, jobs: Vec<Box<dyn Job>>) -> Result<(), StorageError> {
+fn one_by_one(
+    connection: &mut Connection,
+    jobs: Vec<Box<dyn Job>>,
+    commits: &AtomicU64,
+) -> Result<(), StorageError> {
     let mut jobs = jobs.into_iter();
     while let Some(mut job) = jobs.next() {
         let what = job.what();
@@ -164,7 +172,10 @@ fn one_by_one(connection: &mut Connection, jobs: Vec<Box<dyn Job>>) -> Result<()
             continue;
         }
         match execute(connection, "COMMIT") {
-            Ok(()) => job.answer(Ok(())),
+            Ok(()) => {
+                commits.fetch_add(1, Ordering::Relaxed);
+                job.answer(Ok(()));
+            }
             Err(error) if is_surely_undone(&error) => {
                 roll_back(connection)?;
                 job.answer(Err(of_sqlite(what, &error)));

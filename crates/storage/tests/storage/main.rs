@@ -7,4 +7,5 @@ mod privacy;
 mod rooms;
 mod stage;
 mod stores;
+mod tokens;
 mod whole;
