@@ -166,6 +166,8 @@ pub struct Command {
     pub scope: Scope,
     /// How long it may take.
     pub deadline: Duration,
+    /// Whether it only tells, and changes nothing.
+    pub reads: bool,
     /// The one host it is offered on; `None` for all. Several hosts may offer a command of the same name.
     pub on_host: Option<String>,
     /// The function.
@@ -188,6 +190,7 @@ impl Command {
             role: Role::Admin,
             scope: Scope::Node,
             deadline: DEADLINE,
+            reads: false,
             on_host: None,
             run: Arc::new(move |caller, args| Box::pin(run(caller, args))),
         }
@@ -250,6 +253,15 @@ impl Command {
     #[must_use]
     pub fn within(self, deadline: Duration) -> Command {
         Command { deadline, ..self }
+    }
+
+    /// Says that the command only tells, and changes nothing: doors that keep the two apart let it pass more easily.
+    #[must_use]
+    pub fn reads(self) -> Command {
+        Command {
+            reads: true,
+            ..self
+        }
     }
 
     /// Offers the command on one host alone: it is chosen by its first argument of type host.

@@ -290,6 +290,7 @@ fn motd_show(_host: &Host, board: &Board) -> Command {
     })
     .arg(Arg::host("host", "whose message it is"))
     .allow(Role::HostAdmin, Scope::Host)
+    .reads()
     .returns("its text")
 }
 

@@ -173,6 +173,7 @@ fn registered_users(node: &Node) -> Command {
     )
     .arg(Arg::host("host", "domain of the accounts"))
     .allow(Role::HostAdmin, Scope::Host)
+    .reads()
     .returns("names, one a line")
 }
 
@@ -216,6 +217,7 @@ fn connected_users(node: &Node) -> Command {
     )
     .arg(Arg::host("host", "only the sessions of this host").optional())
     .allow(Role::HostAdmin, Scope::Host)
+    .reads()
     .returns("full JID, address, encrypted, priority (none: not available), since (Unix time)")
 }
 

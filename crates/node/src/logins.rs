@@ -37,6 +37,7 @@ fn failed_login_list(node: &Node) -> Command {
             }
         },
     )
+    .reads()
     .returns("account or address, failed logins, seconds until the next is judged, seconds since the last failed")
 }
 

@@ -232,6 +232,7 @@ fn module_list(node: &Node) -> Command {
     )
     .arg(Arg::host("host", "only the modules of this host").optional())
     .allow(Role::HostAdmin, Scope::Host)
+    .reads()
     .returns("host, module, state, restarts, uptime, options with their origin, registrations")
 }
 
@@ -304,5 +305,6 @@ fn module_options(node: &Node) -> Command {
     )
     .arg(MODULE)
     .allow(Role::HostAdmin, Scope::Anywhere)
+    .reads()
     .returns("option, type, range, default, what it is")
 }

@@ -68,6 +68,7 @@ fn status(node: &Node) -> Command {
             }
         },
     )
+    .reads()
     .returns("pid, version, uptime in seconds, hosts, sessions, processes")
 }
 
@@ -102,6 +103,7 @@ fn tree(node: &Node) -> Command {
         let columns = ["process", "kind", "detail", "restarts", "mailbox", "bytes", "messages", "uptime", "last exit"];
         async move { Ok(Value::Tree { columns: columns.map(str::to_owned).to_vec(), roots }) }
     })
+    .reads()
     .returns("a tree: name, kind, detail, restarts, mailbox, its bytes, messages handled, uptime, last exit")
 }
 
@@ -143,6 +145,7 @@ fn route_list(node: &Node) -> Command {
             async { Ok(table) }
         },
     )
+    .reads()
     .returns("domain, host, mode (inline, actor, balanced, down), owner")
 }
 
@@ -169,6 +172,7 @@ fn hook_list(node: &Node) -> Command {
             async { Ok(table) }
         },
     )
+    .reads()
     .returns("hook, host, priority, handler, failures")
 }
 
@@ -183,6 +187,7 @@ fn config_show(node: &Node) -> Command {
         },
     )
     .flag("origin", "says of each value where it was written")
+    .reads()
     .returns("the configuration, secrets hidden")
 }
 
@@ -196,6 +201,7 @@ fn config_doc(node: &Node) -> Command {
             async { Ok(Value::Text(page)) }
         },
     )
+    .reads()
     .returns("a page of Markdown")
 }
 
@@ -229,6 +235,7 @@ fn host_list(node: &Node) -> Command {
             async { Ok(Value::List(names)) }
         },
     )
+    .reads()
     .returns("domains, one a line")
 }
 

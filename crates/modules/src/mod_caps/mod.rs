@@ -458,5 +458,6 @@ fn user_capabilities(clients: Clients) -> Command {
     .arg(Arg::text("user", "name of the account, without its host"))
     .arg(Arg::host("host", "domain of the account"))
     .allow(Role::HostAdmin, Scope::Host)
+    .reads()
     .returns("resource, software, features (nothing: not known yet)")
 }

@@ -140,6 +140,7 @@ pub(super) fn invite_list(desk: &Desk) -> Command {
     )
     .arg(Arg::host("host", "whose invitations they are"))
     .allow(Role::HostAdmin, Scope::Host)
+    .reads()
     .returns(
         "token, link, who made it, how often used, of how many, until when, whether it is good",
     )

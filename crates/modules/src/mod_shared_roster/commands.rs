@@ -116,6 +116,7 @@ fn list(host: &Host) -> Command {
     )
     .arg(HOST)
     .allow(Role::HostAdmin, Scope::Host)
+    .reads()
     .returns("name, label, members, the groups that these see")
 }
 
