@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use crate::server::{Address, ServerError, gate};
-use crate::settings::{Listener, Loaded, TlsMode};
+use crate::settings::{Listener, ListenerKind, Loaded, TlsMode};
 
 /// The name of the listeners' supervisor.
 pub(crate) fn listener_sup_name() -> Name {
@@ -261,7 +261,18 @@ pub(crate) fn ports(address: &str) -> Vec<u16> {
 }
 
 pub(crate) fn warn_of_clear(listener: &Listener) {
-    if listener.tls == TlsMode::Off {
+    let is_here = |at: SocketAddr| at.ip().is_loopback();
+    let mut found = listener
+        .address
+        .iter()
+        .flat_map(ToSocketAddrs::to_socket_addrs)
+        .flatten();
+    let is_clear = match listener.kind {
+        ListenerKind::C2s => true,
+        // In front of it there may be a proxy with TLS.
+        ListenerKind::Http => !found.all(is_here),
+    };
+    if listener.tls == TlsMode::Off && is_clear {
         tracing::warn!(
             target: "natter::node",
             addresses = ?listener.address,

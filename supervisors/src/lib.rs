@@ -1,5 +1,6 @@
 //! The supervision tree, declared, and the server that it makes.
 
+mod catalog;
 mod check;
 mod copies;
 pub mod docs;

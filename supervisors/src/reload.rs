@@ -11,10 +11,11 @@ use gen_mod::{Catalog, Host, LoadError, ModuleKind, Modules};
 use net::Certificates;
 use node::Configured;
 use session::Sessions;
+use web::Web;
 
 use crate::doors::{Door, Doors, bind, ports, warn_of_clear};
 use crate::houses::Houses;
-use crate::server::{ServerError, certificate_sources, session_policy};
+use crate::server::{ServerError, certificate_sources, session_policy, web_settings};
 use crate::settings::{Listener, Loaded, Settings};
 
 /// What of a running server a configuration can change.
@@ -24,6 +25,7 @@ pub(crate) struct Works {
     pub(crate) houses: Houses,
     pub(crate) doors: Doors,
     pub(crate) sessions: Sessions,
+    pub(crate) web: Web,
     pub(crate) catalog: Catalog,
 }
 
@@ -196,6 +198,7 @@ impl Plan {
         works
             .sessions
             .set_policy(session_policy(&new.settings.limits));
+        works.web.set(web_settings(&new.settings.http));
         for (door, listener) in &self.kept {
             works.doors.change(door, listener, new);
         }

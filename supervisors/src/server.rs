@@ -24,15 +24,18 @@ use stream::{
     TcpTransport, TlsPolicy,
 };
 use tokio::net::TcpStream;
+use web::{Access, Web, WebParts, WebSettings};
 
+use crate::catalog;
 use crate::doors::{Doors, listen};
 use crate::houses::{HouseParts, Houses};
 use crate::reload::Works;
 use crate::settings::{
-    ConflictPolicy, Limits, Listener, Loaded, Place, SettingsError, Standard, TlsMode,
+    ConflictPolicy, HttpSettings, KnownNetwork, Limits, Listener, ListenerKind, Loaded, Place,
+    SettingsError, Standard, TlsMode,
 };
 use crate::steering::Steer;
-use crate::tree::Trunk;
+use crate::tree::{Trunk, http_connections};
 
 /// How long an orderly end may take.
 pub const STOP_WITHIN: Duration = Duration::from_secs(60);
@@ -41,7 +44,7 @@ pub const STOP_WITHIN: Duration = Duration::from_secs(60);
 const SESSION_SHARDS: usize = 16;
 
 /// All modules there are, and those that run by default.
-pub const CATALOG: Catalog = Catalog(modules::ALL);
+pub const CATALOG: Catalog = Catalog(catalog::ALL);
 
 /// What runs by default.
 pub const STANDARD: Standard = Standard {
@@ -99,7 +102,7 @@ impl ServerError {
 /// An open socket of a server.
 #[derive(Clone, Debug)]
 pub struct Address {
-    /// What it speaks: `c2s`.
+    /// What it speaks: `c2s`, `http`.
     pub kind: String,
     /// What it demands of TLS.
     pub tls: TlsMode,
@@ -157,8 +160,20 @@ impl Server {
         sessions.set_policy(session_policy(&loaded.settings.limits));
         let surveyed = auth.clone();
         let commands = Commands::new(clock);
+        let web = Web::new(
+            WebParts {
+                system: system.clone(),
+                version: env!("CARGO_PKG_VERSION"),
+                storage: storage.clone(),
+                router: router.clone(),
+                sessions: sessions.clone(),
+                commands: commands.clone(),
+            },
+            web_settings(&loaded.settings.http),
+        );
         let services = Services::new()
             .with(sessions.clone())
+            .with(web.clone())
             .with(modules::Privacy::default());
         let houses = Houses::new(HouseParts {
             system: system.clone(),
@@ -175,7 +190,13 @@ impl Server {
         let doors = {
             let (sessions, certificates) = (sessions.clone(), certificates.clone());
             let (shards, hosts) = (c2s.clone(), houses.table().clone());
+            let httpd = web.httpd().clone();
             let make = move |listener: &Listener, loaded: &Loaded| -> Arc<dyn Accept> {
+                if listener.kind == ListenerKind::Http {
+                    let tls = (listener.tls != TlsMode::Off)
+                        .then(|| certificates.server_config(httpd::ALPN));
+                    return httpd.door(tls);
+                }
                 let shards = shards.clone();
                 let door = C2sDoor::new(listener, loaded, &sessions, &certificates, &hosts, shards);
                 Arc::new(door)
@@ -194,6 +215,7 @@ impl Server {
             houses: houses.clone(),
             doors: doors.clone(),
             sessions: sessions.clone(),
+            web: web.clone(),
             catalog: CATALOG,
         });
         let node = Node::new(NodeParts {
@@ -210,6 +232,7 @@ impl Server {
             steering: Arc::new(steer.clone()),
         });
         node::register_commands(&node);
+        web::register_commands(&web);
 
         let acceptors = doors.clone();
         let trunk = Trunk {
@@ -218,6 +241,7 @@ impl Server {
             sm: sessions.child_spec(),
             hosts: Arc::new(move || houses.branches()),
             dead_letters: router.dead_letters_child_spec(),
+            http: http_connections(web.httpd()),
             c2s,
             listeners: Arc::new(move || acceptors.children()),
             control: admin::child_spec("control", control, commands),
@@ -393,6 +417,19 @@ pub(crate) fn gate(listener: &Listener, admission: &Admission) -> Gate {
     Gate {
         admission: admission.clone(),
         proxies: listener.proxy_protocol.then(|| networks.collect()),
+    }
+}
+
+/// What the paths of the HTTP server decide by.
+pub(crate) fn web_settings(http: &HttpSettings) -> WebSettings {
+    let from = |networks: &[KnownNetwork]| {
+        let networks = networks.to_vec();
+        Access::new(move |address| networks.iter().any(|network| network.0.contains(address)))
+    };
+    WebSettings {
+        metrics: from(&http.metrics_from),
+        api: from(&http.api_from),
+        names: http.names.clone(),
     }
 }
 

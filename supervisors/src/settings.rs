@@ -26,6 +26,8 @@ choice! {
     pub enum ListenerKind {
         /// XMPP with clients.
         C2s = "c2s",
+        /// HTTP: the paths of the server and of its modules.
+        Http = "http",
     }
 }
 
@@ -43,22 +45,22 @@ choice! {
     }
 }
 
-/// A network in which proxies stand.
+/// A network: where proxies stand, or from where something may be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProxyNetwork(pub Network);
+pub struct KnownNetwork(pub Network);
 
-impl ProxyNetwork {
-    fn loopback() -> Vec<ProxyNetwork> {
-        let parse = |text: &str| text.parse().map(ProxyNetwork).expect("a network");
+impl KnownNetwork {
+    pub(crate) fn loopback() -> Vec<KnownNetwork> {
+        let parse = |text: &str| text.parse().map(KnownNetwork).expect("a network");
         ["127.0.0.0/8", "::1"].map(parse).into()
     }
 }
 
-impl Value for ProxyNetwork {
+impl Value for KnownNetwork {
     const TYPE: &'static str = "network";
 
-    fn read(raw: &Raw) -> Result<ProxyNetwork, String> {
-        String::read(raw)?.parse().map(ProxyNetwork)
+    fn read(raw: &Raw) -> Result<KnownNetwork, String> {
+        String::read(raw)?.parse().map(KnownNetwork)
     }
 
     fn show(&self) -> String {
@@ -77,14 +79,14 @@ options! {
         pub kind: ListenerKind = ListenerKind::C2s => NewConnections,
         /// Where it listens: one address with port, or a list of them; port 0 picks a free one.
         pub address: Vec<String>,
-        /// What it demands of TLS; `off` permits PLAIN without TLS.
+        /// What it demands of TLS; `off` permits PLAIN without TLS. HTTP has no STARTTLS: `required` and `direct` are HTTPS there.
         pub tls: TlsMode = TlsMode::Required => NewConnections,
         /// Connections that may wait to be accepted.
         pub backlog: u32 [1..] = 1024,
         /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2, that names the client's address.
         pub proxy_protocol: bool = false => Restart,
         /// Networks in which the proxies stand; with `proxy_protocol` all others are turned away.
-        pub proxies: Vec<ProxyNetwork> = ProxyNetwork::loopback() => Restart,
+        pub proxies: Vec<KnownNetwork> = KnownNetwork::loopback() => Restart,
     }
 }
 
@@ -161,6 +163,18 @@ options! {
 }
 
 options! {
+    /// What is served by HTTP.
+    pub struct HttpSettings {
+        /// Networks from which `/metrics` may be read. What a proxy on this machine passes on does not count as this machine's.
+        pub metrics_from: Vec<KnownNetwork> = KnownNetwork::loopback(),
+        /// Networks from which commands may be given at `/api` and `/xmlrpc`, always with credentials. As above for proxies.
+        pub api_from: Vec<KnownNetwork> = KnownNetwork::loopback(),
+        /// Names under which commands may be given, besides those of the hosts, `localhost` and addresses.
+        pub names: Vec<String> = Vec::new(),
+    }
+}
+
+options! {
     /// Settings of one host.
     pub struct HostSettings {
         /// Whether the host is served, whatever `hosts` says; kept by `host_add` and `host_remove`.
@@ -187,6 +201,8 @@ options! {
         pub tls: TlsSettings,
         /// Bounds.
         pub limits: Limits,
+        /// HTTP.
+        pub http: HttpSettings,
         /// Options of modules on every host; `enabled = true | false` starts or stops one against the standard set.
         pub modules: BTreeMap<String, Section>,
         /// Settings of single hosts.
@@ -406,7 +422,7 @@ fn hosts(settings: &Settings, section: &Section) -> Result<Vec<String>, Errors> 
 }
 
 /// The listeners named; where none is, STARTTLS and direct TLS at the standard ports: on all addresses
-/// of a configured server, on loopback without configuration.
+/// of a configured server, on loopback without configuration; there HTTP without TLS, too.
 fn listeners(settings: &Settings, configured: bool) -> Vec<Listener> {
     if !settings.listener.is_empty() {
         return settings.listener.clone();
@@ -416,19 +432,23 @@ fn listeners(settings: &Settings, configured: bool) -> Vec<Listener> {
     } else {
         ["127.0.0.1", "[::1]"]
     };
-    [(5222, TlsMode::Required), (5223, TlsMode::Direct)]
-        .map(|(port, tls)| Listener {
-            kind: ListenerKind::C2s,
-            address: addresses
-                .iter()
-                .map(|address| format!("{address}:{port}"))
-                .collect(),
-            tls,
-            backlog: 1024,
-            proxy_protocol: false,
-            proxies: ProxyNetwork::loopback(),
-        })
-        .into()
+    let (c2s, http) = (ListenerKind::C2s, ListenerKind::Http);
+    let mut ports = vec![(c2s, 5222, TlsMode::Required), (c2s, 5223, TlsMode::Direct)];
+    if !configured {
+        ports.push((http, 5280, TlsMode::Off));
+    }
+    let made = ports.into_iter().map(|(kind, port, tls)| Listener {
+        kind,
+        address: addresses
+            .iter()
+            .map(|address| format!("{address}:{port}"))
+            .collect(),
+        tls,
+        backlog: 1024,
+        proxy_protocol: false,
+        proxies: KnownNetwork::loopback(),
+    });
+    made.collect()
 }
 
 impl Loaded {
@@ -502,6 +522,12 @@ impl Loaded {
                     .section
                     .error("host", format!("`{host}` is not among the hosts"));
                 errors.push(error.suggest(near));
+            }
+        }
+        for listener in &self.listeners {
+            if listener.kind == ListenerKind::Http && listener.tls == TlsMode::Optional {
+                let why = "a listener of kind `http` has TLS from the first byte (`direct`) or none (`off`)";
+                errors.push(self.section.error("listener", why));
             }
         }
         if let Err(error) = EnvFilter::try_new(&self.settings.log) {

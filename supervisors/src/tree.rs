@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gen_mod::{Catalog, Host, LoaderArgs, Wanted, loader_child_spec, modules_sup_name};
+use httpd::Httpd;
 use otp::{ChildSpec, Restart, Shards, Shutdown, Strategy, Supervisor};
 use session::{C2s, LocalArgs, Sessions, local_child_spec};
 
@@ -30,6 +31,8 @@ pub struct Trunk {
     pub hosts: Arc<dyn Fn() -> Vec<HostBranch> + Send + Sync>,
     /// What fell out of a mailbox is sent on.
     pub dead_letters: ChildSpec,
+    /// The connections of HTTP.
+    pub http: ChildSpec,
     /// The shards of clients' sessions.
     pub c2s: Shards,
     /// The acceptors, as they are when their supervisor starts.
@@ -47,6 +50,7 @@ impl Trunk {
             sm,
             hosts,
             dead_letters,
+            http,
             c2s,
             listeners,
             control,
@@ -66,6 +70,8 @@ impl Trunk {
             })
             // Behind the hosts: at the end of the server it still needs their offline queues.
             .child(dead_letters)
+            // Before the sessions: those that came by HTTP can say goodbye.
+            .child(http)
             .child(ChildSpec::supervisor("c2s_sup", move || {
                 // A session is never restarted: its client comes again.
                 let shutdown = Shutdown::Timeout(SESSION_END);
@@ -77,6 +83,11 @@ impl Trunk {
             })
             .child(control)
     }
+}
+
+/// The supervisors of the connections of HTTP.
+pub fn http_connections(httpd: &Httpd) -> ChildSpec {
+    httpd.connections("http_sup", INTENSITY.0, INTENSITY.1)
 }
 
 fn one_for_one() -> Supervisor {

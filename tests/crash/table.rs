@@ -68,6 +68,15 @@ pub const KINDS: &[Kind] = &[
         hanging: "a shard that falls stays away",
     },
     Kind {
+        name: "http_sup",
+        place: &["http_sup"],
+        with: &[],
+        returns: true,
+        ends: Ends::Nobody,
+        mute: Mute::Nobody,
+        hanging: "a shard that falls stays away",
+    },
+    Kind {
         name: "sm",
         place: &["sm"],
         with: &[],

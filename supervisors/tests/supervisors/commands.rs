@@ -102,6 +102,7 @@ async fn the_server_as_a_whole() {
         "a.example",
         "modules_sup",
         "loader",
+        "http_sup",
         "c2s_sup",
         "listener_sup",
         "control",

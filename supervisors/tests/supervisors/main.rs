@@ -2,9 +2,11 @@
 
 mod authority;
 mod backup;
+mod browser;
 mod commands;
 mod configuration;
 mod house;
+mod http;
 mod live;
 mod peer;
 mod program;

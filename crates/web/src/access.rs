@@ -1,0 +1,58 @@
+//! Who may come to what, by where the request comes from.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use httpd::{Error, Request};
+
+/// The addresses from which something may be asked.
+#[derive(Clone)]
+pub struct Access(Arc<dyn Fn(IpAddr) -> bool + Send + Sync>);
+
+impl Access {
+    /// Those of which `admits` is true.
+    pub fn new(admits: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Access {
+        Access(Arc::new(admits))
+    }
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Access")
+    }
+}
+
+/// What the configuration says of the paths of the server itself.
+#[derive(Clone, Debug)]
+pub struct WebSettings {
+    /// Who may read the metrics.
+    pub metrics: Access,
+    /// Who may give commands, if he proves who he is.
+    pub api: Access,
+    /// Names under which commands may be given, besides those of the hosts.
+    pub names: Vec<String>,
+}
+
+/// The headers by which a proxy tells that a request is another's.
+const PASSED_ON: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+
+/// Lets a request pass that comes from where it may.
+///
+/// One that a proxy passed on is the proxy's client's, who is nobody of this machine: it passes nowhere where the
+/// proxy's address alone would have been the reason.
+///
+/// # Errors
+///
+/// 403.
+pub(crate) fn admit(access: &Access, req: &Request) -> Result<(), Error> {
+    let from = req.peer().ip().to_canonical();
+    let is_passed_on = PASSED_ON
+        .iter()
+        .any(|name| req.headers().contains_key(*name));
+    if (from.is_loopback() && is_passed_on) || !(access.0)(from) {
+        let why = format!("{from} may not come here");
+        return Err(Error::new(httpd::http::StatusCode::FORBIDDEN, why));
+    }
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! What Natter serves by HTTP: the doors of XMPP and of administration on `httpd`.
+//!
+//! [`Web`] is the handle: one HTTP server for all listeners of kind `http`, the table of its paths, and what they need.
+//! The server's own paths (`/health`, `/metrics`, `/api`, `/xmlrpc`) are there as long as it runs; a module's
+//! ([`HttpPaths`]) as long as the module does.
+
+mod access;
+mod api;
+mod commands;
+mod gate;
+mod given;
+mod health;
+mod metrics;
+mod mod_host_meta;
+mod openapi;
+mod page;
+mod paths;
+mod tokens;
+mod web;
+mod xmlrpc;
+
+use gen_mod::{ModuleKind, kind};
+
+pub use access::{Access, WebSettings};
+pub use commands::register_commands;
+pub use paths::HttpPaths;
+pub use web::{Web, WebParts};
+
+/// The modules of this crate, in the order of their names.
+pub static ALL: &[ModuleKind] = &[kind::<mod_host_meta::ModHostMeta>()];

@@ -1,0 +1,128 @@
+//! The HTTP server of a node: one for all its listeners.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use admin::Commands;
+use futures_util::future::BoxFuture;
+use httpd::{Dispatch, Error, Host, Httpd, Middleware, Options, Path, Request, Routes, Verdict};
+use otp::System;
+use parking_lot::RwLock;
+use router::Router;
+use session::Sessions;
+use storage::Storage;
+
+use crate::access::WebSettings;
+use crate::api::{Api, OpenApi};
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::xmlrpc::XmlRpc;
+
+/// Whose paths those of the server itself are.
+const OWN: &str = "server";
+
+/// What the HTTP server of a node is made of.
+pub struct WebParts {
+    /// The server that it is part of.
+    pub system: System,
+    /// Its version.
+    pub version: &'static str,
+    /// What survives a restart.
+    pub storage: Storage,
+    /// Which domains are served.
+    pub router: Router,
+    /// Clients.
+    pub sessions: Sessions,
+    /// The commands of the node.
+    pub commands: Commands,
+}
+
+/// The HTTP server of a node. Clones are the same.
+#[derive(Clone)]
+pub struct Web(Arc<Inner>);
+
+struct Inner {
+    parts: WebParts,
+    httpd: Httpd,
+    routes: Routes,
+    settings: RwLock<Arc<WebSettings>>,
+    requests: Arc<AtomicU64>,
+}
+
+impl Web {
+    /// A server with the paths of its own.
+    #[must_use]
+    pub fn new(parts: WebParts, settings: WebSettings) -> Web {
+        let requests: Arc<AtomicU64> = Arc::default();
+        let options = Options::default().before_router(Count(Arc::clone(&requests)));
+        let httpd = Httpd::new(&parts.system, "http", options);
+        let web = Web(Arc::new(Inner {
+            routes: Routes::new(&httpd),
+            settings: RwLock::new(Arc::new(settings)),
+            parts,
+            httpd,
+            requests,
+        }));
+        let own = Host::any()
+            .path(Path::to("/health", Health::ready(&web)))
+            .path(Path::to("/health/live", Health::live(&web)))
+            .path(Path::to("/metrics", Metrics(web.clone())))
+            .path(Path::to("/api/openapi.json", OpenApi(web.clone())))
+            .path(Path::to("/api/:command/[:version]", Api(web.clone())))
+            .path(Path::to("/xmlrpc", XmlRpc(web.clone())));
+        let added = web.routes().add(OWN, 0, vec![own]);
+        added.expect("the paths of the server itself are well formed");
+        web
+    }
+
+    /// What serves the connections of listeners.
+    #[must_use]
+    pub fn httpd(&self) -> &Httpd {
+        &self.0.httpd
+    }
+
+    /// Decides by these from the next request on.
+    pub fn set(&self, settings: WebSettings) {
+        *self.0.settings.write() = Arc::new(settings);
+    }
+
+    /// The table of paths as it is served now.
+    #[must_use]
+    pub fn table(&self) -> Arc<Dispatch> {
+        self.0.routes.current()
+    }
+
+    pub(crate) fn settings(&self) -> Arc<WebSettings> {
+        Arc::clone(&self.0.settings.read())
+    }
+
+    pub(crate) fn routes(&self) -> &Routes {
+        &self.0.routes
+    }
+
+    pub(crate) fn parts(&self) -> &WebParts {
+        &self.0.parts
+    }
+
+    /// How many requests came.
+    pub(crate) fn requests(&self) -> u64 {
+        self.0.requests.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Web {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Web({:?})", self.0.httpd)
+    }
+}
+
+/// Counts requests.
+struct Count(Arc<AtomicU64>);
+
+impl Middleware for Count {
+    fn execute<'a>(&'a self, _req: &'a mut Request) -> BoxFuture<'a, Result<Verdict, Error>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Box::pin(std::future::ready(Ok(Verdict::Go)))
+    }
+}
