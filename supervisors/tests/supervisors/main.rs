@@ -1,5 +1,6 @@
 //! A whole server in this process: its commands, its configuration, its reloads.
 
+mod api;
 mod authority;
 mod backup;
 mod browser;
