@@ -57,6 +57,7 @@ pub fn protocols() -> String {
             "net",
             "partial: inside TLS 1.3 only",
         ),
+        ("RFC 7395", "WebSocket", "web", "complete"),
         ("XEP-0440", "0.4.1", "stream", "complete"),
         ("RFC 4616", "PLAIN", "auth", "complete"),
         ("XEP-0368", "1.1", "net, stream", "partial: for clients"),

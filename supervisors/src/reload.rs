@@ -5,18 +5,22 @@
 //! closed and hosts ended.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use config::{Options, Reload, Shown};
 use gen_mod::{Catalog, Host, LoadError, ModuleKind, Modules};
 use net::Certificates;
 use node::Configured;
 use session::Sessions;
-use web::Web;
+use web::{Clients, Web};
 
 use crate::doors::{Door, Doors, bind, ports, warn_of_clear};
 use crate::houses::Houses;
 use crate::server::{ServerError, certificate_sources, session_policy, web_settings};
 use crate::settings::{Listener, Loaded, Settings};
+
+/// Makes what clients that come by HTTP get of a configuration.
+pub(crate) type MakeClients = Arc<dyn Fn(&Loaded) -> Clients + Send + Sync>;
 
 /// What of a running server a configuration can change.
 #[derive(Clone)]
@@ -26,6 +30,7 @@ pub(crate) struct Works {
     pub(crate) doors: Doors,
     pub(crate) sessions: Sessions,
     pub(crate) web: Web,
+    pub(crate) clients: MakeClients,
     pub(crate) catalog: Catalog,
 }
 
@@ -199,6 +204,7 @@ impl Plan {
             .sessions
             .set_policy(session_policy(&new.settings.limits));
         works.web.set(web_settings(&new.settings.http));
+        works.web.set_clients((works.clients)(new));
         for (door, listener) in &self.kept {
             works.doors.change(door, listener, new);
         }

@@ -24,12 +24,12 @@ use stream::{
     TcpTransport, TlsPolicy,
 };
 use tokio::net::TcpStream;
-use web::{Access, Web, WebParts, WebSettings};
+use web::{Access, Clients, Web, WebParts, WebSettings};
 
 use crate::catalog;
 use crate::doors::{Doors, listen};
 use crate::houses::{HouseParts, Houses};
-use crate::reload::Works;
+use crate::reload::{MakeClients, Works};
 use crate::settings::{
     ConflictPolicy, HttpSettings, KnownNetwork, Limits, Listener, ListenerKind, Loaded, Place,
     SettingsError, Standard, TlsMode,
@@ -160,6 +160,7 @@ impl Server {
         sessions.set_policy(session_policy(&loaded.settings.limits));
         let surveyed = auth.clone();
         let commands = Commands::new(clock);
+        let c2s = Shards::new(&system, "c2s", SESSION_SHARDS);
         let web = Web::new(
             WebParts {
                 system: system.clone(),
@@ -167,6 +168,7 @@ impl Server {
                 storage: storage.clone(),
                 router: router.clone(),
                 sessions: sessions.clone(),
+                c2s: c2s.clone(),
                 commands: commands.clone(),
             },
             web_settings(&loaded.settings.http),
@@ -186,7 +188,20 @@ impl Server {
             catalog: CATALOG,
         });
         houses.enter(&loaded);
-        let c2s = Shards::new(&system, "c2s", SESSION_SHARDS);
+        let clients: MakeClients = {
+            let (sessions, certificates) = (sessions.clone(), certificates.clone());
+            let (shards, hosts) = (c2s.clone(), houses.table().clone());
+            Arc::new(move |loaded: &Loaded| {
+                let below = Listener::below_http();
+                let shards = shards.clone();
+                let door = C2sDoor::new(&below, loaded, &sessions, &certificates, &hosts, shards);
+                Clients {
+                    options: door.options,
+                    before_login: door.before_login,
+                }
+            })
+        };
+        web.set_clients(clients(&loaded));
         let doors = {
             let (sessions, certificates) = (sessions.clone(), certificates.clone());
             let (shards, hosts) = (c2s.clone(), houses.table().clone());
@@ -216,6 +231,7 @@ impl Server {
             doors: doors.clone(),
             sessions: sessions.clone(),
             web: web.clone(),
+            clients,
             catalog: CATALOG,
         });
         let node = Node::new(NodeParts {

@@ -90,6 +90,21 @@ options! {
     }
 }
 
+impl Listener {
+    /// What holds for clients of XMPP that come by HTTP: whoever speaks without TLS there has been let by the
+    /// listener's own `tls`.
+    pub(crate) fn below_http() -> Listener {
+        Listener {
+            kind: ListenerKind::C2s,
+            address: Vec::new(),
+            tls: TlsMode::Off,
+            backlog: 1,
+            proxy_protocol: false,
+            proxies: Vec::new(),
+        }
+    }
+}
+
 choice! {
     /// What becomes of a session whose resource is bound already.
     pub enum ConflictPolicy {

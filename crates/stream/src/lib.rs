@@ -50,5 +50,5 @@ pub use shaper::Rate;
 pub use tcp::{Framing, TcpTransport, memory};
 pub use transport::{Inbound, Transport};
 // What a session needs of the levels below.
-pub use net::{ServerConfig, TlsInfo};
+pub use net::{ServerConfig, TlsError, TlsInfo};
 pub use xml::{Element, Limits};

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use httpd::{Error, Request};
+use session::C2sOptions;
+use stream::Limits;
 
 /// The addresses from which something may be asked.
 #[derive(Clone)]
@@ -32,6 +34,15 @@ pub struct WebSettings {
     pub api: Access,
     /// Names under which commands may be given, besides those of the hosts.
     pub names: Vec<String>,
+}
+
+/// What clients of XMPP that come by HTTP get.
+#[derive(Clone)]
+pub struct Clients {
+    /// What their sessions are given. TLS lies below HTTP: what is negotiated knows none.
+    pub options: Arc<C2sOptions>,
+    /// What one element may cost before the login.
+    pub before_login: Limits,
 }
 
 /// The headers by which a proxy tells that a request is another's.

@@ -1,7 +1,7 @@
 //! What Natter serves by HTTP: the doors of XMPP and of administration on `httpd`.
 //!
 //! [`Web`] is the handle: one HTTP server for all listeners of kind `http`, the table of its paths, and what they need.
-//! The server's own paths (`/health`, `/metrics`, `/api`, `/xmlrpc`) are there as long as it runs; a module's
+//! The server's own paths (`/health`, `/metrics`, `/api`, `/xmlrpc`, `/ws`) are there as long as it runs; a module's
 //! ([`HttpPaths`]) as long as the module does.
 
 mod access;
@@ -17,11 +17,12 @@ mod page;
 mod paths;
 mod tokens;
 mod web;
+mod ws;
 mod xmlrpc;
 
 use gen_mod::{ModuleKind, kind};
 
-pub use access::{Access, WebSettings};
+pub use access::{Access, Clients, WebSettings};
 pub use commands::register_commands;
 pub use paths::HttpPaths;
 pub use web::{Web, WebParts};

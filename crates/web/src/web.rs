@@ -7,16 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use admin::Commands;
 use futures_util::future::BoxFuture;
 use httpd::{Dispatch, Error, Host, Httpd, Middleware, Options, Path, Request, Routes, Verdict};
-use otp::System;
+use otp::{Shards, System};
 use parking_lot::RwLock;
 use router::Router;
 use session::Sessions;
 use storage::Storage;
 
-use crate::access::WebSettings;
+use crate::access::{Clients, WebSettings};
 use crate::api::{Api, OpenApi};
 use crate::health::Health;
 use crate::metrics::Metrics;
+use crate::ws::Door;
 use crate::xmlrpc::XmlRpc;
 
 /// Whose paths those of the server itself are.
@@ -34,6 +35,8 @@ pub struct WebParts {
     pub router: Router,
     /// Clients.
     pub sessions: Sessions,
+    /// The supervisors of their sessions.
+    pub c2s: Shards,
     /// The commands of the node.
     pub commands: Commands,
 }
@@ -47,6 +50,7 @@ struct Inner {
     httpd: Httpd,
     routes: Routes,
     settings: RwLock<Arc<WebSettings>>,
+    clients: RwLock<Option<Clients>>,
     requests: Arc<AtomicU64>,
 }
 
@@ -60,6 +64,7 @@ impl Web {
         let web = Web(Arc::new(Inner {
             routes: Routes::new(&httpd),
             settings: RwLock::new(Arc::new(settings)),
+            clients: RwLock::default(),
             parts,
             httpd,
             requests,
@@ -70,6 +75,7 @@ impl Web {
             .path(Path::to("/metrics", Metrics(web.clone())))
             .path(Path::to("/api/openapi.json", OpenApi(web.clone())))
             .path(Path::to("/api/:command/[:version]", Api(web.clone())))
+            .path(Path::to("/ws", Door(web.clone())))
             .path(Path::to("/xmlrpc", XmlRpc(web.clone())));
         let added = web.routes().add(OWN, 0, vec![own]);
         added.expect("the paths of the server itself are well formed");
@@ -85,6 +91,15 @@ impl Web {
     /// Decides by these from the next request on.
     pub fn set(&self, settings: WebSettings) {
         *self.0.settings.write() = Arc::new(settings);
+    }
+
+    /// Gives this to clients of XMPP that come from now on. Before it is called none is let in.
+    pub fn set_clients(&self, clients: Clients) {
+        *self.0.clients.write() = Some(clients);
+    }
+
+    pub(crate) fn clients(&self) -> Option<Clients> {
+        self.0.clients.read().clone()
     }
 
     /// The table of paths as it is served now.

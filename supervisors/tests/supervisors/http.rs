@@ -65,7 +65,7 @@ async fn health_and_metrics_are_told() {
     alice
         .says("<iq type='get' id='1' to='a.example'><ping xmlns='urn:xmpp:ping'/></iq>")
         .await;
-    alice.hears("id='1'").await;
+    alice.hears("type=\"result\"/>").await;
     let after = browser.asks("GET", "localhost", "/metrics", &[], "").await;
     for line in [
         "natter_sessions{host=\"a.example\"} 1",
@@ -81,6 +81,7 @@ async fn health_and_metrics_are_told() {
         line.and_then(|count| count.parse().ok()).expect("a count")
     };
     assert!(commits(&after.body) > commits(&before.body));
+    drop(alice);
     house.stop().await;
 }
 

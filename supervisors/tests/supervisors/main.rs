@@ -13,3 +13,4 @@ mod peer;
 mod program;
 mod reload;
 mod roles;
+mod ws;
