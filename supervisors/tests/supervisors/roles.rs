@@ -19,6 +19,10 @@ enum Where {
 
 /// Every command of a server, its least role, and where it acts. A new command is entered here by whoever decides that.
 const TABLE: &[(&str, Role, Where)] = &[
+        "set_room_affiliation tea a.example alice@a.example member",
+        Host,
+        HostAdmin,
+    (
     ("announce a.example x", HostAdmin, Host),
     ("backup backup", Admin, Node),
     ("ban_account alice a.example", HostAdmin, Host),
@@ -40,6 +44,7 @@ const TABLE: &[(&str, Role, Where)] = &[
     ("host_add a.example", Admin, Node),
     ("host_list", Admin, Node),
     ("host_remove a.example", Admin, Node),
+    ("http_routes", Admin, Node),
     ("import accounts.xml", Admin, Node),
     ("invite a.example", HostAdmin, Host),
     ("invite_list a.example", HostAdmin, Host),
@@ -67,17 +72,16 @@ const TABLE: &[(&str, Role, Where)] = &[
     ("rooms_unused_list a.example 30", HostAdmin, Host),
     ("route_list", Admin, Node),
     ("set_role alice a.example user", Admin, Node),
-    (
-        "set_room_affiliation tea a.example alice@a.example member",
-        HostAdmin,
-        Host,
-    ),
     ("status", Admin, Node),
     ("stop", Admin, Node),
+    ("token_create alice a.example", HostAdmin, Host),
+    ("token_list a.example", HostAdmin, Host),
+    ("token_revoke a.example id", HostAdmin, Host),
     ("tree", Admin, Node),
     ("unban_account alice a.example", HostAdmin, Host),
     ("unregister alice a.example", HostAdmin, Host),
     ("user_capabilities alice a.example", HostAdmin, Host),
+    ),
 ];
 
 const DOORS: [Door; 4] = [Door::Ctl, Door::Api, Door::AdHoc, Door::Internal];
