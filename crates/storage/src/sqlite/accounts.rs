@@ -19,6 +19,7 @@ const OWNED: &[&str] = &[
     "roster_version",
     "offline",
     "offline_total",
+    "archive",
     "message",
     "privacy_list",
     "privacy_item",
