@@ -250,7 +250,7 @@ mod tests {
     fn what_is_no_call_is_told() {
         let deep = "<value><array><data>".repeat(30);
         for (text, why) in [
-            ("", "no whole XML"),
+            ("", "no XML"),
             ("<methodCall>", "no XML"),
             ("<!DOCTYPE a [<!ENTITY b 'c'>]><methodCall/>", "no XML"),
             ("<x/>", "no methodCall"),
