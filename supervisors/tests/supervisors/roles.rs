@@ -19,10 +19,6 @@ enum Where {
 
 /// Every command of a server, its least role, and where it acts. A new command is entered here by whoever decides that.
 const TABLE: &[(&str, Role, Where)] = &[
-        "set_room_affiliation tea a.example alice@a.example member",
-        Host,
-        HostAdmin,
-    (
     ("announce a.example x", HostAdmin, Host),
     ("backup backup", Admin, Node),
     ("ban_account alice a.example", HostAdmin, Host),
@@ -72,6 +68,11 @@ const TABLE: &[(&str, Role, Where)] = &[
     ("rooms_unused_list a.example 30", HostAdmin, Host),
     ("route_list", Admin, Node),
     ("set_role alice a.example user", Admin, Node),
+    (
+        "set_room_affiliation tea a.example alice@a.example member",
+        HostAdmin,
+        Host,
+    ),
     ("status", Admin, Node),
     ("stop", Admin, Node),
     ("token_create alice a.example", HostAdmin, Host),
@@ -81,7 +82,6 @@ const TABLE: &[(&str, Role, Where)] = &[
     ("unban_account alice a.example", HostAdmin, Host),
     ("unregister alice a.example", HostAdmin, Host),
     ("user_capabilities alice a.example", HostAdmin, Host),
-    ),
 ];
 
 const DOORS: [Door; 4] = [Door::Ctl, Door::Api, Door::AdHoc, Door::Internal];
