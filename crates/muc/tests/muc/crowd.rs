@@ -1,7 +1,5 @@
 //! Many: in one room, and of rooms.
 
-use std::time::Duration;
-
 use storage::{Batch, RoomFace, StoredRoom};
 use xmpp::Kind;
 
