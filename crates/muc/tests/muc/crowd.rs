@@ -103,7 +103,9 @@ async fn stored_rooms_cost_nothing_until_they_are_wanted() {
                     nonanonymous: false,
                     used: at,
                 },
-                config: "<x xmlns='jabber:x:data' type='submit'/>".into(),
+                config: "<x xmlns='jabber:x:data' type='submit'>\
+                         <field var='muc#roomconfig_persistentroom'><value>1</value></field></x>"
+                    .into(),
                 subject: None,
                 created: at,
                 version: 0,
@@ -141,7 +143,6 @@ async fn stored_rooms_cost_nothing_until_they_are_wanted() {
             .any(|stanza| stanza.id() == Some("i") && !stanza.is_error())
     })
     .await;
-    rig.idle_rooms_end().await;
     rig.settle().await;
     rig.stop().await;
 }

@@ -190,17 +190,6 @@ impl Rig {
         assert!(came.is_ok(), "{what}: never came true");
     }
 
-    /// Lets rooms be idle until there is none. A room sets its timer behind its answer, so the clock goes on until it has.
-    pub async fn idle_rooms_end(&mut self) {
-        let idle = async {
-            while self.process("room", "").is_some() {
-                self.hand.advance(Duration::from_secs(601)).await;
-            }
-        };
-        let ended = Clock::real().timeout(Duration::from_secs(60), idle).await;
-        assert!(ended.is_ok(), "no room ends");
-    }
-
     /// Runs a command as an administrator.
     pub async fn command(&self, words: &[&str]) -> Result<admin::Value, String> {
         let caller = Caller::admin("test", Door::Internal);
