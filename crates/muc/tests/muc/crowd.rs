@@ -103,9 +103,7 @@ async fn stored_rooms_cost_nothing_until_they_are_wanted() {
                     nonanonymous: false,
                     used: at,
                 },
-                config: "<x xmlns='jabber:x:data' type='submit'>\
-                         <field var='muc#roomconfig_persistentroom'><value>1</value></field></x>"
-                    .into(),
+                config: "<x xmlns='jabber:x:data' type='submit'/>".into(),
                 subject: None,
                 created: at,
                 version: 0,
