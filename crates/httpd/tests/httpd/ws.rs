@@ -1,14 +1,12 @@
 //! WebSockets, frame by frame (RFC 6455).
 
-mod stage;
-
 use std::time::Duration;
 
+use crate::stage::{Client, Stage, any, status};
 use httpd::{
     Commands, Error, Flow, Frame, Handler, Mailbox, Outcome, Path, Reason, Request, Sender,
     WebSocket, WsOptions,
 };
-use stage::{Client, Stage, any, status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;

@@ -1,16 +1,14 @@
 //! Loops: long polling, server-sent events, time-outs, ends; and a handler type of one's own.
 
-mod stage;
-
 use std::time::Duration;
 
+use crate::stage::{Stage, any, body, status};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use httpd::{
     Error, Event, Handler, HandlerType, Loop, LoopInfo, Mailbox, Next, NotSent, Outcome, Path,
     Reason, Request, Sender,
 };
-use stage::{Stage, any, body, status};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 

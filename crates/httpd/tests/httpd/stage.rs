@@ -1,5 +1,4 @@
 //! A server on a port of its own, with its clock in hand, and clients that speak bytes.
-#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,14 +1,12 @@
 //! Plain handlers: replies, streams, bodies, cookies, ends.
 
-mod stage;
-
 use std::time::Duration;
 
+use crate::stage::{Served, Stage, any, body, status, told};
 use httpd::{
     CookieOptions, Dispatch, Error, Fixed, Host, Options, Outcome, Path, Piece, ReadOpts, Reason,
     ReplyError, Request, Routes, Verdict, field, handler_fn,
 };
-use stage::{Served, Stage, any, body, status, told};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A path whose handler is a function.

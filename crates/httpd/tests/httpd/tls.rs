@@ -1,11 +1,10 @@
 //! HTTP/2 and TLS: ALPN, streams, resets, GOAWAY, refusals; and the PROXY protocol.
 
-mod stage;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::stage::{Client, Stage, any, body, told};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use httpd::http::{Request as HttpRequest, Version};
@@ -16,7 +15,6 @@ use net::{
 use otp::Clock;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
-use stage::{Client, Stage, any, body, told};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;

@@ -1,10 +1,9 @@
 //! Stream handlers: compression both ways, the log of accesses, metrics.
 
-mod stage;
-
 use std::io::{Read, Write};
 use std::sync::Arc;
 
+use crate::stage::{Stage, any, status};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
@@ -12,7 +11,6 @@ use httpd::{
     AccessLog, Compress, Decompress, Fixed, Metrics, Options, Outcome, Path, Request, Static,
     Summary, handler_fn,
 };
-use stage::{Stage, any, status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 

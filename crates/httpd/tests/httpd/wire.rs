@@ -1,11 +1,9 @@
 //! HTTP/1.1 byte by byte: RFC 9112 and RFC 9110, pipelining, refusals, time-outs, limits, drains.
 
-mod stage;
-
 use std::time::Duration;
 
+use crate::stage::{Stage, any, body, status, told};
 use httpd::{Fixed, Limits, Options, Outcome, Path, Reason, Request, handler_fn};
-use stage::{Stage, any, body, status, told};
 use tokio::io::AsyncWriteExt;
 
 /// Replies with the body of the request.

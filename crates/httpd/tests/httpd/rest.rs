@@ -1,10 +1,9 @@
 //! The decision flow, by table: a resource as it is set, a request, and what must be replied.
 
-mod stage;
-
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::stage::{Stage, any, body, status};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use httpd::http::Method;
@@ -12,7 +11,6 @@ use httpd::{
     Accepted, Chosen, Content, Decision, ETag, Error, Halt, Handler, HandlerType, MediaType,
     Outcome, Path, RangePart, Reason, Request, Rest, Satisfiable,
 };
-use stage::{Stage, any, body, status};
 use tokio::sync::mpsc;
 
 /// A resource whose callbacks give what is set.

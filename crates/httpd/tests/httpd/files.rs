@@ -1,14 +1,12 @@
 //! Static files, and all the ways out of their directory.
 
-mod stage;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use crate::stage::{Stage, any, body, status};
 use httpd::http::HeaderValue;
 use httpd::http::header::CACHE_CONTROL;
 use httpd::{Path, Static};
-use stage::{Stage, any, body, status};
 
 /// A directory with files, a secret beside it, and links.
 fn folder() -> tempfile::TempDir {

@@ -1,0 +1,11 @@
+//! The crate from outside, in one program.
+
+mod files;
+mod loops;
+mod plain;
+mod rest;
+mod stage;
+mod streams;
+mod tls;
+mod wire;
+mod ws;
