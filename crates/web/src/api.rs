@@ -42,7 +42,13 @@ impl Handler for Api {
             return refuse(req, &Refusal::new(404, "unknown", why));
         }
         let command = self.0.parts().commands.get(&name);
-        let reads = name == HELP || command.is_some_and(|command| command.reads);
+        // What there is not is asked for in vain by any method, and told so with what was probably meant.
+        let reads = name == HELP || command.is_none_or(|command| command.reads);
+        if !reads && req.method() == Method::GET {
+            req.set_header("allow", "POST")?;
+            let why = format!("`{name}` changes something: it needs POST");
+            return refuse(req, &Refusal::new(405, "usage", why));
+        }
         let methods: &[Method] = if reads {
             &[Method::GET, Method::POST]
         } else {

@@ -224,6 +224,7 @@ async fn no_page_of_another_site_gives_commands() {
     }
     let got = get(&mut browser, "/api/reload_config", &[root]).await;
     assert_eq!((got.status, got.header("allow")), (405, "post"));
+    assert!(got.body.contains("needs POST"), "{}", got.body);
     let asked = browser
         .asks("OPTIONS", "a.example", "/api/reload_config", &[root], "")
         .await;
