@@ -116,19 +116,8 @@ async fn stored_rooms_cost_nothing_until_they_are_wanted() {
     let module = rig.process("module", "").expect("it runs");
     module.kill();
     module.watch().await;
-    rig.until("it is back", |rig| {
-        rig.process("module", "")
-            .is_some_and(|new| new != module && new.is_alive())
-    })
-    .await;
+    rig.restarted("module", &module).await;
     assert!(rig.process("room", "").is_none());
-    rig.until("the route is back", |rig| {
-        let routes = rig.host.router.route_list();
-        routes
-            .iter()
-            .any(|row| row.domain == "conference.a.example" && row.mode != "down")
-    })
-    .await;
     rig.send(
         "<iq type='get' id='i' from='alice@a.example/x' to='r12345@conference.a.example'>\
          <query xmlns='http://jabber.org/protocol/disco#info'/></iq>",

@@ -121,18 +121,7 @@ async fn rooms_outlive_their_service() {
         let process = rig.process(kind, "").expect("it runs");
         process.kill();
         process.watch().await;
-        rig.until("it is back", |rig| {
-            rig.process(kind, "")
-                .is_some_and(|new| new != process && new.is_alive())
-        })
-        .await;
-        rig.until("the route is back", |rig| {
-            let routes = rig.host.router.route_list();
-            routes
-                .iter()
-                .any(|row| row.domain == "conference.a.example" && row.mode != "down")
-        })
-        .await;
+        rig.restarted(kind, &process).await;
         rig.crowd.take(ALICE);
         rig.crowd.take(BOB);
         say(&rig, BOB, kind).await;

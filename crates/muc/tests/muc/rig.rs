@@ -217,6 +217,20 @@ impl Rig {
         observe.process(id)
     }
 
+    /// Waits until another process is where `old` was, and the service's route is that of its module: the one of
+    /// a module that fell may stand for a moment.
+    pub async fn restarted(&self, kind: &str, old: &AnyPid) {
+        let routed = |module: AnyPid| {
+            let rows = self.host.router.registrations_of(module.id());
+            rows.iter().any(|row| row == "route conference.a.example")
+        };
+        self.until("it is back", |rig| {
+            rig.process(kind, "").is_some_and(|new| new != *old)
+                && rig.process("module", "").is_some_and(routed)
+        })
+        .await;
+    }
+
     pub async fn stop(self) {
         self.root.stop().await;
     }
