@@ -446,6 +446,7 @@ pub(crate) fn web_settings(http: &HttpSettings) -> WebSettings {
         metrics: from(&http.metrics_from),
         api: from(&http.api_from),
         names: http.names.clone(),
+        forwarders: from(&http.forwarders),
     }
 }
 

@@ -186,6 +186,8 @@ options! {
         pub api_from: Vec<KnownNetwork> = KnownNetwork::loopback(),
         /// Names under which commands may be given, besides those of the hosts, `localhost` and addresses.
         pub names: Vec<String> = Vec::new(),
+        /// Networks in which trusted proxies stand: of their requests the client's address is what `Forwarded` or `X-Forwarded-For` says; from all others these headers are not believed.
+        pub forwarders: Vec<KnownNetwork> = Vec::new(),
     }
 }
 

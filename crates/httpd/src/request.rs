@@ -42,6 +42,8 @@ pub struct Request {
     pub(crate) port: Option<u16>,
     pub(crate) routed: Option<Routed>,
     pub(crate) connection: Arc<Connection>,
+    /// Where a middleware says the client is.
+    pub(crate) client: Option<SocketAddr>,
     pub(crate) link: Arc<Link>,
     pub(crate) server: Arc<Shared>,
     pub(crate) wire: SharedWire,
@@ -118,9 +120,16 @@ impl Request {
         format!("{scheme}://{host}{port}{path}{query}")
     }
 
-    /// Where the peer is; through a PROXY header, where the proxy says it is.
+    /// Where the peer is; through a PROXY header, where the proxy says it is; else where a middleware said
+    /// ([`set_peer`](Self::set_peer)).
     pub fn peer(&self) -> SocketAddr {
-        self.connection.peer.remote
+        self.client.unwrap_or(self.connection.peer.remote)
+    }
+
+    /// Says for this request where the peer is, to all that ask from now on: for middlewares that know of a proxy in
+    /// between. The connection's own address stays what it was.
+    pub fn set_peer(&mut self, at: SocketAddr) {
+        self.client = Some(at);
     }
 
     /// Where the peer reached us.

@@ -336,6 +336,7 @@ impl hyper::service::Service<http::Request<hyper::body::Incoming>> for Service {
                 body: Incoming::new(body, std::mem::take(&mut inbound)),
                 routed: None,
                 connection: self.connection.clone(),
+                client: None,
                 link: self.link.clone(),
                 server: self.server.clone(),
                 wire: serving.wire.clone(),

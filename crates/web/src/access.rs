@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use httpd::http::HeaderMap;
 use httpd::{Error, Request};
 use session::C2sOptions;
 use stream::Limits;
@@ -16,6 +17,10 @@ impl Access {
     /// Those of which `admits` is true.
     pub fn new(admits: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Access {
         Access(Arc::new(admits))
+    }
+
+    pub(crate) fn admits(&self, address: IpAddr) -> bool {
+        (self.0)(address.to_canonical())
     }
 }
 
@@ -34,6 +39,8 @@ pub struct WebSettings {
     pub api: Access,
     /// Names under which commands may be given, besides those of the hosts.
     pub names: Vec<String>,
+    /// The proxies that are believed when they say whose request they pass on.
+    pub forwarders: Access,
 }
 
 /// What clients of XMPP that come by HTTP get.
@@ -48,20 +55,22 @@ pub struct Clients {
 /// The headers by which a proxy tells that a request is another's.
 const PASSED_ON: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
 
+/// Whether some proxy says that it passed the request on.
+pub(crate) fn is_passed_on(headers: &HeaderMap) -> bool {
+    PASSED_ON.iter().any(|name| headers.contains_key(*name))
+}
+
 /// Lets a request pass that comes from where it may.
 ///
-/// One that a proxy passed on is the proxy's client's, who is nobody of this machine: it passes nowhere where the
-/// proxy's address alone would have been the reason.
+/// One that a trusted forwarder passed on comes from where its client is. One that another proxy passed on is that proxy's
+/// client's, who is nobody of this machine: it passes nowhere where the proxy's address alone would have been the reason.
 ///
 /// # Errors
 ///
 /// 403.
 pub(crate) fn admit(access: &Access, req: &Request) -> Result<(), Error> {
     let from = req.peer().ip().to_canonical();
-    let is_passed_on = PASSED_ON
-        .iter()
-        .any(|name| req.headers().contains_key(*name));
-    if (from.is_loopback() && is_passed_on) || !(access.0)(from) {
+    if (from.is_loopback() && is_passed_on(req.headers())) || !access.admits(from) {
         let why = format!("{from} may not come here");
         return Err(Error::new(httpd::http::StatusCode::FORBIDDEN, why));
     }

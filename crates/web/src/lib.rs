@@ -7,6 +7,7 @@
 mod access;
 mod api;
 mod commands;
+mod forwarded;
 mod gate;
 mod given;
 mod health;

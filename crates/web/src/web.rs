@@ -15,6 +15,7 @@ use storage::Storage;
 
 use crate::access::{Clients, WebSettings};
 use crate::api::{Api, OpenApi};
+use crate::forwarded::Forwarders;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::ws::Door;
@@ -49,7 +50,7 @@ struct Inner {
     parts: WebParts,
     httpd: Httpd,
     routes: Routes,
-    settings: RwLock<Arc<WebSettings>>,
+    settings: Arc<RwLock<Arc<WebSettings>>>,
     clients: RwLock<Option<Clients>>,
     requests: Arc<AtomicU64>,
 }
@@ -59,11 +60,14 @@ impl Web {
     #[must_use]
     pub fn new(parts: WebParts, settings: WebSettings) -> Web {
         let requests: Arc<AtomicU64> = Arc::default();
-        let options = Options::default().before_router(Count(Arc::clone(&requests)));
+        let settings = Arc::new(RwLock::new(Arc::new(settings)));
+        let options = Options::default()
+            .before_router(Count(Arc::clone(&requests)))
+            .before_router(Forwarders(Arc::clone(&settings)));
         let httpd = Httpd::new(&parts.system, "http", options);
         let web = Web(Arc::new(Inner {
             routes: Routes::new(&httpd),
-            settings: RwLock::new(Arc::new(settings)),
+            settings,
             clients: RwLock::default(),
             parts,
             httpd,

@@ -6,6 +6,7 @@ mod backup;
 mod browser;
 mod commands;
 mod configuration;
+mod forwarded;
 mod house;
 mod http;
 mod live;

@@ -16,14 +16,14 @@ const OPEN: &str =
 const CLOSE: &str = "<close xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>";
 
 /// A WebSocket by hand.
-struct Socket {
+pub struct Socket {
     socket: TcpStream,
     heard: Vec<u8>,
 }
 
 impl Socket {
     /// Shakes hands with these header lines more; the status.
-    async fn dial(at: SocketAddr, headers: &str) -> (Socket, String) {
+    pub async fn dial(at: SocketAddr, headers: &str) -> (Socket, String) {
         let mut socket = Socket {
             socket: TcpStream::connect(at).await.expect("somebody listens"),
             heard: Vec::new(),
@@ -135,7 +135,7 @@ impl Socket {
         features
     }
 
-    async fn logs_in(&mut self, user: &str, resource: &str) {
+    pub async fn logs_in(&mut self, user: &str, resource: &str) {
         let features = self.begins().await;
         assert!(features.contains("PLAIN"), "{features}");
         assert!(!features.contains("starttls"), "R-288: {features}");
