@@ -305,7 +305,7 @@ impl C2s {
         }
         self.sessions.stanzas.came(stanza.kind());
         let undirected = stanza.to().is_none();
-        let stanza = live.stamp(&stanza);
+        let stanza = live.stamp(stanza);
         let router = self.sessions.router.clone();
         let meta = router.meta(live.origin.clone());
         step!(meta, "c2s", user = %live.full, kind = ?stanza.kind(), id = stanza.id().unwrap_or_default());
@@ -437,12 +437,13 @@ impl C2s {
 impl Live {
     /// `from` is the session, a missing `to` is the account itself (RFC 6120 §8.1.2.1, §10.3), and a
     /// missing language is the stream's.
-    fn stamp(&self, stanza: &Stanza) -> Stanza {
-        let mut edit = stanza.edit().from(self.full.clone());
-        if stanza.to().is_none() {
+    fn stamp(&self, stanza: Stanza) -> Stanza {
+        let (undirected, unspoken) = (stanza.to().is_none(), stanza.lang().is_none());
+        let mut edit = stanza.into_edit().from(self.full.clone());
+        if undirected {
             edit = edit.to(self.bare.clone());
         }
-        if stanza.lang().is_none() && self.lang.is_some() {
+        if unspoken && self.lang.is_some() {
             edit = edit.lang(self.lang.clone());
         }
         edit.finish()

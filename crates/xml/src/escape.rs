@@ -1,5 +1,7 @@
 //! Text into XML and out of it.
 
+use std::fmt::Write;
+
 use crate::chars;
 use crate::tokens::{Token, Tokens, read_text};
 
@@ -7,7 +9,7 @@ use crate::tokens::{Token, Tokens, read_text};
 ///
 /// Tab, line feed and carriage return become references, so that a reader's normalisation
 /// leaves them alone (XML 1.0 §3.3.3).
-pub fn escape_attr(text: &str, out: &mut String) {
+pub fn escape_attr(text: &str, out: &mut impl Write) {
     escape(text, out, |byte| match byte {
         b'&' => Some("&amp;"),
         b'<' => Some("&lt;"),
@@ -17,48 +19,74 @@ pub fn escape_attr(text: &str, out: &mut String) {
         b'\t' => Some("&#9;"),
         b'\n' => Some("&#10;"),
         b'\r' => Some("&#13;"),
-        _ => None,
+        _ => Some("\u{FFFD}"),
     });
 }
 
 /// Appends `text` to `out`, escaped for the content of an element.
-pub fn escape_text(text: &str, out: &mut String) {
+pub fn escape_text(text: &str, out: &mut impl Write) {
     escape(text, out, |byte| match byte {
         b'&' => Some("&amp;"),
         b'<' => Some("&lt;"),
         b'>' => Some("&gt;"),
         b'\r' => Some("&#13;"),
-        _ => None,
+        b'"' | b'\'' | b'\t' | b'\n' => None,
+        _ => Some("\u{FFFD}"),
     });
 }
 
 /// Appends ` name="value"` to `out`, the value escaped.
-pub fn push_attr(name: &str, value: &str, out: &mut String) {
-    out.push(' ');
-    out.push_str(name);
-    out.push_str("=\"");
+pub fn push_attr(name: &str, value: &str, out: &mut impl Write) {
+    put(out, " ");
+    put(out, name);
+    put(out, "=\"");
     escape_attr(value, out);
-    out.push('"');
+    put(out, "\"");
 }
+
+fn put(out: &mut impl Write, text: &str) {
+    out.write_str(text).expect("memory takes what it is given");
+}
+
+/// The bytes that some text may not have: markup, controls, and what U+FFFE and U+FFFF begin with.
+const SUSPECT: [bool; 256] = {
+    let mut suspect = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        suspect[byte] = byte < 0x20
+            || matches!(
+                byte as u8,
+                b'&' | b'<' | b'>' | b'"' | b'\'' | FIRST_OF_NONCHARACTERS
+            );
+        byte += 1;
+    }
+    suspect
+};
+const FIRST_OF_NONCHARACTERS: u8 = 0xEF;
 
 /// Copies runs between special bytes. Characters that XML cannot carry at all (C0 controls,
 /// U+FFFE, U+FFFF) become U+FFFD: our choice, so that no text of ours breaks a stream.
-fn escape(text: &str, out: &mut String, special: impl Fn(u8) -> Option<&'static str>) {
-    out.reserve(text.len());
-    let mut copied = 0;
-    for (at, ch) in text.char_indices() {
-        let replacement = match ch {
-            '\u{80}'.. => matches!(ch, '\u{FFFE}' | '\u{FFFF}').then_some("\u{FFFD}"),
-            '\t' | '\n' | '\r' | ' '.. => special(ch as u8),
-            _ => Some("\u{FFFD}"),
+fn escape(text: &str, out: &mut impl Write, special: impl Fn(u8) -> Option<&'static str>) {
+    let bytes = text.as_bytes();
+    let (mut copied, mut at) = (0, 0);
+    let suspect = |byte: &u8| SUSPECT[usize::from(*byte)];
+    while let Some(plain) = bytes[at..].iter().position(suspect) {
+        at += plain;
+        let (replacement, length) = match bytes[at] {
+            FIRST_OF_NONCHARACTERS => {
+                let is = matches!(bytes[at + 1..], [0xBF, 0xBE | 0xBF, ..]);
+                (is.then_some("\u{FFFD}"), 3)
+            }
+            byte => (special(byte), 1),
         };
         if let Some(replacement) = replacement {
-            out.push_str(&text[copied..at]);
-            out.push_str(replacement);
-            copied = at + ch.len_utf8();
+            put(out, &text[copied..at]);
+            put(out, replacement);
+            copied = at + length;
         }
+        at += length;
     }
-    out.push_str(&text[copied..]);
+    put(out, &text[copied..]);
 }
 
 /// Returns the text directly inside the element that `bytes` are, references and CDATA resolved.
@@ -104,6 +132,10 @@ mod tests {
             ("a<b>&\"'", "a&lt;b&gt;&amp;&quot;&apos;"),
             ("\t\n\r", "&#9;&#10;&#13;"),
             ("\u{0}x\u{FFFE}", "\u{FFFD}x\u{FFFD}"),
+            (
+                "\u{F000}\u{FFFD}\u{FEFF}\u{FFFF}é",
+                "\u{F000}\u{FFFD}\u{FEFF}\u{FFFD}é",
+            ),
         ] {
             assert_eq!(attr(text), escaped);
         }

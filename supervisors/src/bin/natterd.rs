@@ -40,6 +40,9 @@ struct Words {
 }
 
 fn main() -> ExitCode {
+    // The allocator asks for its memory by the gigabyte and fills it bit by bit: pages of 2 MiB make ten megabytes of nothing
+    // resident. A kernel that does not know the word goes on as it is.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let words = Words::parse();
     let place = Place {
         file: words.config.clone(),

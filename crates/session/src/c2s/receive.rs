@@ -106,7 +106,7 @@ impl C2s {
 
 /// The stanza as a client is sent it.
 pub(crate) fn for_client(stanza: &Stanza) -> bytes::Bytes {
-    let mut out = bytes::BytesMut::with_capacity(stanza.len() + 128);
+    let mut out = bytes::BytesMut::new();
     stanza.serialise(xmpp::Target::Client, &mut out);
     out.freeze()
 }

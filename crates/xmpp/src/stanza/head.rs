@@ -1,8 +1,11 @@
 //! What the start tag of a stanza says.
 
+use std::fmt::Write;
+
 use xml::push_attr;
 
-use crate::Jid;
+use super::put;
+use crate::{Jid, ns};
 
 /// Which of the three kinds of stanza.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -222,10 +225,15 @@ impl Head {
         }
     }
 
-    /// Writes the start tag without its `>`.
-    pub fn write(&self, out: &mut String) {
-        out.push('<');
-        out.push_str(self.type_.kind().as_str());
+    /// Writes the start tag without its `>`; with the namespace that goes without saying on a stream, if `alone`.
+    pub fn write(&self, alone: bool, out: &mut impl Write) {
+        put(out, "<");
+        put(out, self.type_.kind().as_str());
+        if alone {
+            put(out, " xmlns=\"");
+            put(out, ns::CLIENT);
+            put(out, "\"");
+        }
         let attributes = [
             ("from", self.from.as_ref().map(Jid::as_str)),
             ("to", self.to.as_ref().map(Jid::as_str)),
@@ -238,15 +246,6 @@ impl Head {
                 push_attr(name, value, out);
             }
         }
-        out.push_str(&self.extra);
-    }
-
-    /// About how long the start tag will be.
-    pub fn length_hint(&self) -> usize {
-        let jid = |jid: &Option<Jid>| jid.as_ref().map_or(0, |jid| jid.as_str().len() + 8);
-        64 + jid(&self.from)
-            + jid(&self.to)
-            + self.id.as_ref().map_or(0, |id| id.len())
-            + self.extra.len()
+        put(out, &self.extra);
     }
 }

@@ -1,9 +1,11 @@
 //! Stanzas: what is routed (RFC 6120 §8, RFC 6121).
 //!
-//! A stanza is immutable and shared. It holds its parsed head, its canonical bytes, and where its
-//! children stand in them. Canonical means: the content namespace is implied, so that the same
-//! bytes serve client, server and component streams; `xml:lang` is explicit when the stream gave
-//! one; nothing else refers to the stream. Everything else is as the sender wrote it.
+//! A stanza is immutable and shared. It holds its parsed head and its content: the bytes that came,
+//! and where the children stand in them. Stanzas that differ in their head alone share one content,
+//! which is copied once, when they are written. What is written is canonical: the content namespace
+//! is implied, so that the same bytes serve client, server and component streams; `xml:lang` is
+//! explicit when the stream gave one; nothing else refers to the stream. Everything else is
+//! as the sender wrote it.
 
 mod build;
 mod edit;
@@ -12,7 +14,7 @@ mod read;
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
@@ -33,11 +35,47 @@ pub struct Stanza(Arc<Inner>);
 
 struct Inner {
     head: Head,
-    bytes: Bytes,
-    /// Where the bytes between start tag and end tag stand.
-    content: Range<usize>,
+    content: Arc<Content>,
+    /// How many bytes are written.
+    len: usize,
+    /// Those bytes, once somebody wanted to see them.
+    bytes: OnceLock<Bytes>,
+    dom: OnceLock<Box<minidom::Element>>,
+}
+
+/// What stands between start tag and end tag.
+#[derive(Default)]
+struct Content {
+    /// In what the children stand: with more around it when it came off a stream.
+    text: Bytes,
+    /// Where the content is in it.
+    range: Range<usize>,
     children: SmallVec<[Child; 4]>,
-    dom: OnceLock<minidom::Element>,
+}
+
+impl Content {
+    fn none() -> Arc<Content> {
+        static NONE: LazyLock<Arc<Content>> = LazyLock::new(Arc::default);
+        Arc::clone(&NONE)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.text[self.range.clone()]
+    }
+}
+
+fn put(out: &mut impl fmt::Write, text: &str) {
+    out.write_str(text).expect("memory takes what it is given");
+}
+
+/// Counts what would be written.
+struct Count(usize);
+
+impl fmt::Write for Count {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 += text.len();
+        Ok(())
+    }
 }
 
 /// Where a stanza is written to.
@@ -54,6 +92,9 @@ pub enum Target {
     /// The inside of another element, such as `<forwarded/>` (XEP-0297).
     Embedded,
 }
+
+/// What `xmlns` adds to a stanza that stands alone.
+const XMLNS_ROOM: usize = 24;
 
 /// The priority of a presence is no whole number from -128 to 127 (RFC 6121 §4.7.2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -135,7 +176,7 @@ impl Stanza {
 
     /// Returns the child elements in order, first level only.
     pub fn children(&self) -> &[Child] {
-        &self.0.children
+        &self.0.content.children
     }
 
     /// Returns the first child called `name` in `namespace`; that of bodies and the like is
@@ -164,7 +205,7 @@ impl Stanza {
     ///
     /// May panic when `child` belongs to another stanza.
     pub fn child_bytes(&self, child: &Child) -> &[u8] {
-        &self.0.bytes[child.range()]
+        &self.0.content.text[child.range()]
     }
 
     /// Returns the first child: the payload of an IQ.
@@ -190,7 +231,7 @@ impl Stanza {
     pub fn dom(&self) -> &minidom::Element {
         self.0
             .dom
-            .get_or_init(|| crate::payload::tree(&self.0.bytes))
+            .get_or_init(|| Box::new(crate::payload::tree(self.bytes())))
     }
 
     /// Returns the priority of a presence, 0 when it names none (RFC 6121 §4.7.2.3).
@@ -214,37 +255,69 @@ impl Stanza {
             .and_then(|text| Show::from_name(text.trim()))
     }
 
-    /// Returns how many bytes the stanza has.
+    /// Returns how many bytes [`Stanza::bytes`] has.
     #[allow(clippy::len_without_is_empty, reason = "no stanza is empty")]
     pub fn len(&self) -> usize {
-        self.0.bytes.len()
+        self.0.len
     }
 
     /// Returns the canonical bytes: what [`Target::Client`], [`Target::Server`] and
-    /// [`Target::Component`] are sent.
+    /// [`Target::Component`] are sent. Put together when first asked for, and kept.
     pub fn bytes(&self) -> &Bytes {
-        &self.0.bytes
+        self.0.bytes.get_or_init(|| {
+            let mut out = BytesMut::with_capacity(self.len());
+            self.write(false, &mut out);
+            out.freeze()
+        })
     }
 
     /// Begins a changed copy.
     pub fn edit(&self) -> Edit {
-        Edit::of(self)
+        Edit::of(self.0.head.clone(), Arc::clone(&self.0.content))
+    }
+
+    /// Begins a changed one in its place: when nobody else has it, nothing is copied.
+    pub fn into_edit(self) -> Edit {
+        match Arc::try_unwrap(self.0) {
+            Ok(inner) => Edit::of(inner.head, inner.content),
+            Err(shared) => Stanza(shared).edit(),
+        }
     }
 
     /// Appends the stanza to `out` as it is written to `target`.
     pub fn serialise(&self, target: Target, out: &mut BytesMut) {
-        match target {
-            Target::Client | Target::Server | Target::Component => {
-                out.extend_from_slice(&self.0.bytes);
-            }
-            Target::Frame | Target::Embedded => {
-                let name_end = 1 + self.kind().as_str().len();
-                out.reserve(self.len() + 24);
-                out.extend_from_slice(&self.0.bytes[..name_end]);
-                out.extend_from_slice(b" xmlns=\"jabber:client\"");
-                out.extend_from_slice(&self.0.bytes[name_end..]);
-            }
+        let alone = matches!(target, Target::Frame | Target::Embedded);
+        out.reserve(self.len() + if alone { XMLNS_ROOM } else { 0 });
+        self.write(alone, out);
+    }
+
+    fn new(head: Head, content: Arc<Content>) -> Stanza {
+        let mut tag = Count(0);
+        head.write(false, &mut tag);
+        let rest = match content.range.len() {
+            0 => "/>".len(),
+            length => "></>".len() + length + head.type_.kind().as_str().len(),
+        };
+        Stanza(Arc::new(Inner {
+            len: tag.0 + rest,
+            head,
+            content,
+            bytes: OnceLock::new(),
+            dom: OnceLock::new(),
+        }))
+    }
+
+    fn write(&self, alone: bool, out: &mut BytesMut) {
+        self.0.head.write(alone, out);
+        let content = self.0.content.bytes();
+        if content.is_empty() {
+            return out.extend_from_slice(b"/>");
         }
+        out.extend_from_slice(b">");
+        out.extend_from_slice(content);
+        out.extend_from_slice(b"</");
+        out.extend_from_slice(self.kind().as_str().as_bytes());
+        out.extend_from_slice(b">");
     }
 
     /// Returns the stanza as text that stands alone: what [`Target::Frame`] is sent.
@@ -258,7 +331,7 @@ impl Stanza {
 /// Equal when the canonical bytes are.
 impl PartialEq for Stanza {
     fn eq(&self, other: &Self) -> bool {
-        self.0.bytes == other.0.bytes
+        self.bytes() == other.bytes()
     }
 }
 

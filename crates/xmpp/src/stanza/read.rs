@@ -1,14 +1,12 @@
 //! From a first-level element to a stanza, or to what its sender is to be told.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use smallvec::SmallVec;
-use xml::{Attr, Child, Element, Limits, Namespace, push_attr};
+use xml::{Attr, Element, Limits, Namespace, push_attr};
 
-use super::edit::Assembly;
 use super::head::{Head, IqType, Kind, MessageType, PresenceType, StanzaType};
-use super::{Inner, Stanza};
+use super::{Content, Stanza};
 use crate::{Condition, Jid, JidError, StanzaError, StreamCondition, StreamError, ns, parse_jid};
 
 /// Why an element is no stanza that can be routed.
@@ -179,7 +177,7 @@ fn read(kind: Kind, element: &Element, stream_lang: Option<&str>) -> Result<Stan
             .map(Box::from),
         extra: extra_of(element.attrs()),
     };
-    Ok(assemble(head, element))
+    Ok(Stanza::new(head, Arc::new(content_of(element))))
 }
 
 fn type_of(kind: Kind, attribute: Option<&str>) -> Option<StanzaType> {
@@ -218,35 +216,17 @@ fn extra_of<'a>(attrs: impl Iterator<Item = Attr<'a>>) -> Box<str> {
     out.into_boxed_str()
 }
 
-/// Puts a new start tag before the element's content, which is copied as it is.
-fn assemble(head: Head, element: &Element) -> Stanza {
-    let mut assembly = Assembly::new(&head, element.bytes().len());
+/// The content as it came, under the names that it has on a stream of clients.
+fn content_of(element: &Element) -> Content {
     let client = Namespace::from_static(ns::CLIENT);
-    let children: SmallVec<[Child; 4]> = element
-        .children()
-        .iter()
-        .map(|child| match child.namespace() == element.namespace() {
-            true => child.in_namespace(client.clone()),
-            false => child.clone(),
-        })
-        .collect();
-    assembly.copy(
-        &element.bytes()[element.content()],
-        element.content().start,
-        &children,
-    );
-    assembly.finish(head)
-}
-
-impl Stanza {
-    pub(super) fn assembled(head: Head, inner: Assembly) -> Stanza {
-        let (bytes, content, children) = inner.into_parts();
-        Stanza(Arc::new(Inner {
-            head,
-            bytes,
-            content,
-            children,
-            dom: OnceLock::new(),
-        }))
+    let children = element.children().iter();
+    let children = children.map(|child| match child.namespace() == element.namespace() {
+        true => child.in_namespace(client.clone()),
+        false => child.clone(),
+    });
+    Content {
+        text: element.bytes().clone(),
+        range: element.content(),
+        children: children.collect(),
     }
 }
