@@ -21,6 +21,7 @@ mod roster;
 mod secrets;
 mod sqlite;
 mod tokens;
+mod uploads;
 mod whole;
 
 use std::path::{Path, PathBuf};
@@ -54,6 +55,7 @@ pub use secrets::{Secret, Secrets};
 #[doc(hidden)]
 pub use sqlite::{Fault, FaultPoint, HungThread};
 pub use tokens::{ApiToken, TokenStore};
+pub use uploads::{Reserved, Upload, UploadLimits, UploadStore};
 pub use whole::{Brought, IfThere, WholeAccount};
 
 /// The answer of a store, some time later.
@@ -123,6 +125,8 @@ pub struct Storage {
     pub archive: Arc<dyn ArchiveStore>,
     /// Tokens that open the HTTP API.
     pub tokens: Arc<dyn TokenStore>,
+    /// Files that accounts have put on the server.
+    pub uploads: Arc<dyn UploadStore>,
     /// The server's own secrets.
     pub secrets: Arc<dyn Secrets>,
     next_place: Arc<AtomicI64>,

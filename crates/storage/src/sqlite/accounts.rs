@@ -31,6 +31,7 @@ const OWNED: &[&str] = &[
     "motd_seen",
     "invite",
     "api_token",
+    "upload",
 ];
 
 /// The store of accounts.

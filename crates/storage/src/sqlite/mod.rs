@@ -23,6 +23,7 @@ mod roster;
 mod schema;
 mod secrets;
 mod tokens;
+mod uploads;
 mod whole;
 mod workers;
 mod writer;
@@ -111,6 +112,7 @@ pub(crate) fn open(
         rooms: Arc::new(rooms::SqliteRooms(client.clone())),
         archive: Arc::new(archive::SqliteArchive(client.clone())),
         tokens: Arc::new(tokens::SqliteTokens(client.clone())),
+        uploads: Arc::new(uploads::SqliteUploads(client.clone())),
         secrets: Arc::new(secrets::SqliteSecrets(client)),
         next_place: Arc::new(next_place.into()),
         engine: Arc::new(engine),

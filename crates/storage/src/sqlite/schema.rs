@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::failure::of_sqlite;
-use super::{FILE_NAME, archive, backup, groups, hosts, invites, privacy, rooms, tokens};
+use super::{FILE_NAME, archive, backup, groups, hosts, invites, privacy, rooms, tokens, uploads};
 use crate::StorageError;
 
 /// How long a connection waits for another's write lock before it is told of it.
@@ -242,6 +242,14 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration {
         name: "removed accounts have no tokens",
         sql: owned_by_the_living!("api_token"),
+    },
+    Migration {
+        name: "uploads",
+        sql: uploads::SCHEMA,
+    },
+    Migration {
+        name: "removed accounts upload nothing",
+        sql: owned_by_the_living!("upload"),
     },
 ];
 

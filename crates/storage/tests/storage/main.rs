@@ -8,4 +8,5 @@ mod rooms;
 mod stage;
 mod stores;
 mod tokens;
+mod uploads;
 mod whole;
