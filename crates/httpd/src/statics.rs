@@ -5,20 +5,18 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
 use sha1::{Digest, Sha1};
 
+use crate::file::blocking;
 use crate::{
-    Chosen, Content, Decision, ETag, Error, Handler, MediaType, Outcome, Request, Rest, Source,
+    Chosen, Content, Decision, ETag, Error, FileSource, Handler, MediaType, Outcome, Request, Rest,
 };
 
 /// Encodings of files that lie beside a file, the best first, with their endings.
@@ -196,13 +194,6 @@ fn taken(req: &Request) -> Vec<(&'static str, &'static str)> {
     VARIANTS.iter().filter(takes).copied().collect()
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|_| Err(Error::internal("a file was not read")))
-}
-
 fn refused(error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
@@ -328,44 +319,9 @@ impl Rest for Found {
     async fn provide(&mut self, _chosen: &Chosen, _req: &mut Request) -> Decision<Content> {
         Ok(match &self.body {
             Body::Bytes(bytes) => Content::Bytes(bytes.clone()),
-            Body::File(file, size) => Content::Source(Box::new(Opened {
-                file: file.clone(),
-                size: *size,
-            })),
-        })
-    }
-}
-
-/// An open file.
-struct Opened {
-    file: Arc<File>,
-    size: u64,
-}
-
-impl Source for Opened {
-    fn length(&self) -> u64 {
-        self.size
-    }
-
-    fn read(&mut self, from: u64, most: usize) -> BoxFuture<'_, Result<Bytes, Error>> {
-        let file = self.file.clone();
-        let work = move || {
-            let mut bytes = vec![0; most];
-            let mut filled = 0;
-            while filled < most {
-                let read = file.read_at(&mut bytes[filled..], from + filled as u64);
-                match read {
-                    Ok(0) => break,
-                    Ok(count) => filled += count,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => {
-                        return Err(Error::internal(format!("a file was not read: {error}")));
-                    }
-                }
+            Body::File(file, size) => {
+                Content::Source(Box::new(FileSource::shared(file.clone(), *size)))
             }
-            bytes.truncate(filled);
-            Ok(Bytes::from(bytes))
-        };
-        blocking(work).boxed()
+        })
     }
 }

@@ -111,6 +111,7 @@ fn words(req: &Request, name: HeaderName) -> Decision<Option<Vec<Wish<String>>>>
 
 /// Chooses type, language and charset; none where nothing pleases.
 async fn negotiate<R: Rest>(of: &mut R, req: &mut Request) -> Decision<Option<Chosen>> {
+    let asks = of.negotiates_type(req).await?;
     let types = of.content_types_provided(req).await?;
     let Some(first) = types.first() else {
         return Ok(None);
@@ -122,7 +123,8 @@ async fn negotiate<R: Rest>(of: &mut R, req: &mut Request) -> Decision<Option<Ch
     } else {
         None
     };
-    let (number, media) = match text_of(req, header::ACCEPT) {
+    let accept = text_of(req, header::ACCEPT).filter(|_| asks);
+    let (number, media) = match accept {
         None => (0, first.clone()),
         Some(text) => {
             let wishes = media::accept(&text).ok_or_else(|| malformed("accept"))?;

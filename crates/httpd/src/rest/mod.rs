@@ -141,6 +141,8 @@ pub trait Rest: Send + 'static {
         valid_entity_length: bool = true;
         /// OPTIONS: headers may be set and a body; then the flow ends with 200.
         options: () = ();
+        /// Whether `accept` chooses the type; else everybody gets the first (RFC 9110 §12.5.1 leaves it to the server).
+        negotiates_type: bool = true;
         /// The types it can be given in, the best first: 406 where none pleases.
         content_types_provided: Vec<MediaType> = vec![MediaType::new("text/html")];
         /// The languages, the best first; none: there is no choice. 406 where none pleases.
