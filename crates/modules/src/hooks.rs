@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use admin::Caller;
-use router::{Hook, HookInfo, OnPanic, To};
+use router::{Hook, HookInfo, OnPanic};
 use storage::RosterItem;
 use xmpp::payload::{DiscoInfoResult, Item};
 use xmpp::{BareJid, FullJid, Jid, StanzaError};
 
 pub use crate::adhoc::{Field, FieldKind, Filled, Form, NoteKind, Step};
+pub use session::hooks::DiscoInfo;
 
 /// Fold `roster_process_item`: a client changes an item of its roster; run before the change is written.
 #[derive(Clone, Debug)]
@@ -89,33 +90,6 @@ impl Hook for RosterPush {
 
     fn host(&self) -> &str {
         self.owner.domain().as_str()
-    }
-}
-
-/// Fold `disco_info`: what a host says of itself, or of each of its accounts (XEP-0030 §3, XEP-0128).
-#[derive(Clone, Debug)]
-pub struct DiscoInfo {
-    /// The host.
-    pub host: Arc<str>,
-    /// Of whom it speaks: itself or an account.
-    pub to: To,
-    /// What it says; the features that processes registered are in it from the beginning.
-    pub info: DiscoInfoResult,
-}
-
-impl Hook for DiscoInfo {
-    const INFO: HookInfo = HookInfo {
-        name: "disco_info",
-        run_by: "mod_disco, mod_caps",
-        process: "whoever asks",
-        carries: "identities, features and forms",
-        stopping: "stop: later handlers are skipped; drop: as if there were nothing to say",
-        on_panic: OnPanic::Continue,
-        may_wait: false,
-    };
-
-    fn host(&self) -> &str {
-        &self.host
     }
 }
 
@@ -268,7 +242,6 @@ pub const HOOKS: &[HookInfo] = &[
     RosterProcessItem::INFO,
     RosterItems::INFO,
     RosterPush::INFO,
-    DiscoInfo::INFO,
     DiscoNode::INFO,
     DiscoItems::INFO,
     UserFeatures::INFO,

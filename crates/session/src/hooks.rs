@@ -1,6 +1,9 @@
 //! The hooks that sessions and the session manager run. Names are ejabberd's where it has the same.
 
-use router::{Hook, HookInfo, Meta, OnPanic};
+use std::sync::Arc;
+
+use router::{Hook, HookInfo, Meta, OnPanic, To};
+use xmpp::payload::DiscoInfoResult;
 use xmpp::{BareJid, FullJid, PresenceType, Stanza, StanzaError};
 
 /// Declares a hook: its `HookInfo` in one line and the field that names its host.
@@ -354,6 +357,21 @@ pub struct UnauthenticatedPacket {
 hook!(UnauthenticatedPacket, "c2s_unauthenticated_packet", by "c2s", in "the session", carries "the IQ and its answer",
     "stop: later handlers are skipped; drop: not answered", Deny, true, |h| &h.host);
 
+/// Fold `disco_info`: what a host says of itself, or of each of its accounts (XEP-0030 §3, XEP-0128). Modules of
+/// several crates take part in it.
+#[derive(Clone, Debug)]
+pub struct DiscoInfo {
+    /// The host.
+    pub host: Arc<str>,
+    /// Of whom it speaks: itself or an account.
+    pub to: To,
+    /// What it says; the features that processes registered are in it from the beginning.
+    pub info: DiscoInfoResult,
+}
+
+hook!(DiscoInfo, "disco_info", by "mod_disco, mod_caps", in "whoever asks", carries "identities, features and forms",
+    "stop: later handlers are skipped; drop: as if there were nothing to say", Continue, false, |h| &h.host);
+
 /// All hooks of this crate.
 pub const HOOKS: &[HookInfo] = &[
     UserSendPacket::INFO,
@@ -375,4 +393,5 @@ pub const HOOKS: &[HookInfo] = &[
     PostAuthFeatures::INFO,
     PreAuthFeatures::INFO,
     UnauthenticatedPacket::INFO,
+    DiscoInfo::INFO,
 ];
