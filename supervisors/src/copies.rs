@@ -9,6 +9,9 @@ use crate::settings::OVERRIDES;
 /// What of the data directory is copied, files and folders, where they are there.
 const BESIDE: [&str; 3] = [OVERRIDES, "certificates", "uploads"];
 
+/// The folder of files that are being written.
+const UNFINISHED: &str = ".tmp";
+
 /// Copies what is there into the folder of a backup; what was written. What an earlier backup left there and is no
 /// more is removed: an absent file is part of the state.
 pub(crate) fn out(data_dir: &Path, folder: &Path) -> Result<Vec<String>, String> {
@@ -68,7 +71,14 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::set_permissions(to, from.metadata()?.permissions())?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
-        copy(&entry.path(), &to.join(entry.file_name()))?;
+        if entry.file_name() == UNFINISHED {
+            continue;
+        }
+        match copy(&entry.path(), &to.join(entry.file_name())) {
+            // Its time came meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            done => done?,
+        }
     }
     Ok(())
 }

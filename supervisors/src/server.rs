@@ -24,7 +24,7 @@ use stream::{
     TcpTransport, TlsPolicy,
 };
 use tokio::net::TcpStream;
-use web::{Access, Clients, Web, WebParts, WebSettings};
+use web::{Access, Clients, HttpDoor, Web, WebParts, WebSettings};
 
 use crate::catalog;
 use crate::doors::{Doors, listen};
@@ -170,6 +170,7 @@ impl Server {
                 sessions: sessions.clone(),
                 c2s: c2s.clone(),
                 commands: commands.clone(),
+                data_dir: loaded.data_dir.clone(),
             },
             web_settings(&loaded.settings.http),
         );
@@ -224,6 +225,18 @@ impl Server {
             Doors::new(&system, admission, Box::new(make))
         };
         doors.enter(listening, &loaded);
+        {
+            let doors = doors.clone();
+            web.set_doors(move || {
+                let open = doors.addresses().into_iter();
+                let http = open.filter(|door| door.kind == ListenerKind::Http.to_string());
+                let door = |door: Address| HttpDoor {
+                    tls: door.tls != TlsMode::Off,
+                    port: door.at.port(),
+                };
+                http.map(door).collect()
+            });
+        }
         let steer = Steer::new(place, loaded.clone(), CATALOG, STANDARD);
         steer.set_works(Works {
             certificates,

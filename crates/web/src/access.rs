@@ -52,6 +52,30 @@ pub struct Clients {
     pub before_login: Limits,
 }
 
+/// Where the HTTP server listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpDoor {
+    /// Whether it is HTTPS.
+    pub tls: bool,
+    /// The port.
+    pub port: u16,
+}
+
+/// The site of a host, as those reach it who come to one of these: one with TLS before one without. `None` of none.
+pub(crate) fn site(host: &str, doors: &[HttpDoor]) -> Option<String> {
+    let door = doors.iter().max_by_key(|door| door.tls)?;
+    let ascii = idna::domain_to_ascii(host).unwrap_or_else(|_| host.to_owned());
+    let (scheme, usual) = if door.tls {
+        ("https", 443)
+    } else {
+        ("http", 80)
+    };
+    Some(match door.port == usual {
+        true => format!("{scheme}://{ascii}"),
+        false => format!("{scheme}://{ascii}:{}", door.port),
+    })
+}
+
 /// The headers by which a proxy tells that a request is another's.
 const PASSED_ON: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
 
@@ -75,4 +99,21 @@ pub(crate) fn admit(access: &Access, req: &Request) -> Result<(), Error> {
         return Err(Error::new(httpd::http::StatusCode::FORBIDDEN, why));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_site_is_where_a_listener_is() {
+        let door = |tls, port| HttpDoor { tls, port };
+        assert_eq!(site("a.example", &[]), None);
+        let told = |doors: &[HttpDoor]| site("bücher.example", doors).unwrap_or_default();
+        let clear = door(false, 5280);
+        assert_eq!(told(&[clear]), "http://xn--bcher-kva.example:5280");
+        assert_eq!(told(&[door(false, 80)]), "http://xn--bcher-kva.example");
+        let both = [clear, door(true, 443)];
+        assert_eq!(told(&both), "https://xn--bcher-kva.example");
+    }
 }

@@ -17,16 +17,20 @@ mod openapi;
 mod page;
 mod paths;
 mod tokens;
+mod upload;
 mod web;
 mod ws;
 mod xmlrpc;
 
 use gen_mod::{ModuleKind, kind};
 
-pub use access::{Access, Clients, WebSettings};
+pub use access::{Access, Clients, HttpDoor, WebSettings};
 pub use commands::register_commands;
 pub use paths::HttpPaths;
 pub use web::{Web, WebParts};
 
 /// The modules of this crate, in the order of their names.
-pub static ALL: &[ModuleKind] = &[kind::<mod_host_meta::ModHostMeta>()];
+pub static ALL: &[ModuleKind] = &[
+    kind::<mod_host_meta::ModHostMeta>(),
+    kind::<upload::ModHttpUpload>(),
+];

@@ -1,6 +1,7 @@
 //! The HTTP server of a node: one for all its listeners.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,11 +14,12 @@ use router::Router;
 use session::Sessions;
 use storage::Storage;
 
-use crate::access::{Clients, WebSettings};
+use crate::access::{Clients, HttpDoor, WebSettings, site};
 use crate::api::{Api, OpenApi};
 use crate::forwarded::Forwarders;
 use crate::health::Health;
 use crate::metrics::Metrics;
+use crate::upload::Uploads;
 use crate::ws::Door;
 use crate::xmlrpc::XmlRpc;
 
@@ -40,11 +42,16 @@ pub struct WebParts {
     pub c2s: Shards,
     /// The commands of the node.
     pub commands: Commands,
+    /// The folder of its data.
+    pub data_dir: PathBuf,
 }
 
 /// The HTTP server of a node. Clones are the same.
 #[derive(Clone)]
 pub struct Web(Arc<Inner>);
+
+/// Where the server listens now.
+type Doors = Arc<dyn Fn() -> Vec<HttpDoor> + Send + Sync>;
 
 struct Inner {
     parts: WebParts,
@@ -52,6 +59,8 @@ struct Inner {
     routes: Routes,
     settings: Arc<RwLock<Arc<WebSettings>>>,
     clients: RwLock<Option<Clients>>,
+    doors: RwLock<Option<Doors>>,
+    uploads: Uploads,
     requests: Arc<AtomicU64>,
 }
 
@@ -69,6 +78,8 @@ impl Web {
             routes: Routes::new(&httpd),
             settings,
             clients: RwLock::default(),
+            doors: RwLock::default(),
+            uploads: Uploads::new(parts.data_dir.join("uploads")),
             parts,
             httpd,
             requests,
@@ -100,6 +111,22 @@ impl Web {
     /// Gives this to clients of XMPP that come from now on. Before it is called none is let in.
     pub fn set_clients(&self, clients: Clients) {
         *self.0.clients.write() = Some(clients);
+    }
+
+    /// Asks this where the server listens, from now on.
+    pub fn set_doors(&self, doors: impl Fn() -> Vec<HttpDoor> + Send + Sync + 'static) {
+        *self.0.doors.write() = Some(Arc::new(doors));
+    }
+
+    /// The site of a host, `https://example.org:5443`, as clients reach it; `None` while the server listens for no HTTP.
+    pub(crate) fn site(&self, host: &str) -> Option<String> {
+        let doors = self.0.doors.read().clone();
+        site(host, &doors?())
+    }
+
+    /// What the upload services of all hosts share.
+    pub(crate) fn uploads(&self) -> &Uploads {
+        &self.0.uploads
     }
 
     pub(crate) fn clients(&self) -> Option<Clients> {

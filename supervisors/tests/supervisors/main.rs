@@ -14,4 +14,5 @@ mod peer;
 mod program;
 mod reload;
 mod roles;
+mod upload;
 mod ws;

@@ -81,6 +81,8 @@ const TABLE: &[(&str, Role, Where)] = &[
     ("tree", Admin, Node),
     ("unban_account alice a.example", HostAdmin, Host),
     ("unregister alice a.example", HostAdmin, Host),
+    ("upload_delete a.example id", HostAdmin, Host),
+    ("upload_list a.example", HostAdmin, Host),
     ("user_capabilities alice a.example", HostAdmin, Host),
 ];
 
@@ -99,7 +101,7 @@ fn is_allowed(role: Role, hosts: &Hosts, least: Role, at: Where) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_command_is_for_its_role_at_every_door() {
-    let house = House::start("").await;
+    let house = House::start("[modules.mod_http_upload]\nenabled = true\n").await;
     let commands = &house.server.node().commands;
     let offered: BTreeSet<&str> = commands.list().iter().map(|command| command.name).collect();
     let known = TABLE
