@@ -58,6 +58,13 @@ pub fn protocols() -> String {
             "partial: inside TLS 1.3 only",
         ),
         ("RFC 7395", "WebSocket", "web", "complete"),
+        (
+            "XEP-0124",
+            "1.11.2",
+            "web",
+            "partial: one stream a session; no compressed requests",
+        ),
+        ("XEP-0206", "1.4", "web", "complete"),
         ("XEP-0440", "0.4.1", "stream", "complete"),
         ("RFC 4616", "PLAIN", "auth", "complete"),
         ("XEP-0368", "1.1", "net, stream", "partial: for clients"),

@@ -24,7 +24,7 @@ use stream::{
     TcpTransport, TlsPolicy,
 };
 use tokio::net::TcpStream;
-use web::{Access, Clients, HttpDoor, Web, WebParts, WebSettings};
+use web::{Access, BoshSettings, Clients, HttpDoor, Web, WebParts, WebSettings};
 
 use crate::catalog;
 use crate::doors::{Doors, listen};
@@ -35,7 +35,7 @@ use crate::settings::{
     SettingsError, Standard, TlsMode,
 };
 use crate::steering::Steer;
-use crate::tree::{Trunk, http_connections};
+use crate::tree::{Trunk, bosh_sessions, http_connections};
 
 /// How long an orderly end may take.
 pub const STOP_WITHIN: Duration = Duration::from_secs(60);
@@ -161,6 +161,11 @@ impl Server {
         let surveyed = auth.clone();
         let commands = Commands::new(clock);
         let c2s = Shards::new(&system, "c2s", SESSION_SHARDS);
+        let limits = &loaded.settings.limits;
+        let admission = Admission::new(
+            limits.connections_before_login,
+            limits.connections_before_login_per_address,
+        );
         let web = Web::new(
             WebParts {
                 system: system.clone(),
@@ -169,6 +174,7 @@ impl Server {
                 router: router.clone(),
                 sessions: sessions.clone(),
                 c2s: c2s.clone(),
+                admission: admission.clone(),
                 commands: commands.clone(),
                 data_dir: loaded.data_dir.clone(),
             },
@@ -217,11 +223,6 @@ impl Server {
                 let door = C2sDoor::new(listener, loaded, &sessions, &certificates, &hosts, shards);
                 Arc::new(door)
             };
-            let limits = &loaded.settings.limits;
-            let admission = Admission::new(
-                limits.connections_before_login,
-                limits.connections_before_login_per_address,
-            );
             Doors::new(&system, admission, Box::new(make))
         };
         doors.enter(listening, &loaded);
@@ -271,6 +272,7 @@ impl Server {
             hosts: Arc::new(move || houses.branches()),
             dead_letters: router.dead_letters_child_spec(),
             http: http_connections(web.httpd()),
+            bosh: bosh_sessions(&web),
             c2s,
             listeners: Arc::new(move || acceptors.children()),
             control: admin::child_spec("control", control, commands),
@@ -460,6 +462,12 @@ pub(crate) fn web_settings(http: &HttpSettings) -> WebSettings {
         api: from(&http.api_from),
         names: http.names.clone(),
         forwarders: from(&http.forwarders),
+        bosh: BoshSettings {
+            wait: http.bosh_wait,
+            inactivity: http.bosh_inactivity,
+            max_pause: http.bosh_max_pause,
+            polling: http.bosh_polling,
+        },
     }
 }
 

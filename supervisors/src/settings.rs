@@ -184,6 +184,14 @@ options! {
         pub metrics_from: Vec<KnownNetwork> = KnownNetwork::loopback(),
         /// Networks from which commands may be given at `/api` and `/xmlrpc`, always with credentials. As above for proxies.
         pub api_from: Vec<KnownNetwork> = KnownNetwork::loopback(),
+        /// The longest that a request of BOSH is held; clients may ask for less. This and what follows is told in whole seconds.
+        pub bosh_wait: Duration [Duration::from_secs(1)..] = Duration::from_secs(60) => NewConnections,
+        /// How long a client of BOSH may be silent while no request of it is held; browsers let pages in the background act once a minute.
+        pub bosh_inactivity: Duration [Duration::from_secs(5)..] = Duration::from_secs(90) => NewConnections,
+        /// The longest pause that a client of BOSH may ask for.
+        pub bosh_max_pause: Duration [Duration::from_secs(1)..] = Duration::from_secs(120) => NewConnections,
+        /// The shortest time between requests of a client of BOSH that ask for nothing.
+        pub bosh_polling: Duration = Duration::from_secs(5) => NewConnections,
         /// Names under which commands may be given, besides those of the hosts, `localhost` and addresses.
         pub names: Vec<String> = Vec::new(),
         /// Networks in which trusted proxies stand: of their requests the client's address is what `Forwarded` or `X-Forwarded-For` says; from all others these headers are not believed.

@@ -7,6 +7,7 @@ use gen_mod::{Catalog, Host, LoaderArgs, Wanted, loader_child_spec, modules_sup_
 use httpd::Httpd;
 use otp::{ChildSpec, Restart, Shards, Shutdown, Strategy, Supervisor};
 use session::{C2s, LocalArgs, Sessions, local_child_spec};
+use web::Web;
 
 use crate::doors::listener_sup_name;
 use crate::houses::hosts_sup_name;
@@ -33,6 +34,8 @@ pub struct Trunk {
     pub dead_letters: ChildSpec,
     /// The connections of HTTP.
     pub http: ChildSpec,
+    /// The sessions of BOSH.
+    pub bosh: ChildSpec,
     /// The shards of clients' sessions.
     pub c2s: Shards,
     /// The acceptors, as they are when their supervisor starts.
@@ -51,6 +54,7 @@ impl Trunk {
             hosts,
             dead_letters,
             http,
+            bosh,
             c2s,
             listeners,
             control,
@@ -72,6 +76,7 @@ impl Trunk {
             .child(dead_letters)
             // Before the sessions: those that came by HTTP can say goodbye.
             .child(http)
+            .child(bosh)
             .child(ChildSpec::supervisor("c2s_sup", move || {
                 // A session is never restarted: its client comes again.
                 let shutdown = Shutdown::Timeout(SESSION_END);
@@ -88,6 +93,14 @@ impl Trunk {
 /// The supervisors of the connections of HTTP.
 pub fn http_connections(httpd: &Httpd) -> ChildSpec {
     httpd.connections("http_sup", INTENSITY.0, INTENSITY.1)
+}
+
+/// The supervisors of the sessions of BOSH.
+pub fn bosh_sessions(web: &Web) -> ChildSpec {
+    let web = web.clone();
+    ChildSpec::supervisor("bosh_sup", move || {
+        web.bosh_supervisor(INTENSITY.0, INTENSITY.1)
+    })
 }
 
 fn one_for_one() -> Supervisor {

@@ -77,6 +77,15 @@ pub const KINDS: &[Kind] = &[
         hanging: "a shard that falls stays away",
     },
     Kind {
+        name: "bosh_sup",
+        place: &["bosh_sup"],
+        with: &[],
+        returns: true,
+        ends: Ends::Nobody,
+        mute: Mute::Nobody,
+        hanging: "a shard that falls stays away",
+    },
+    Kind {
         name: "sm",
         place: &["sm"],
         with: &[],

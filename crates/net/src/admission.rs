@@ -40,6 +40,13 @@ impl Admission {
         }
     }
 
+    /// Gives the ticket of a client from `address` that is no connection of its own; none where there is no place now,
+    /// or too many came from there.
+    pub fn ticket_now(&self, address: IpAddr) -> Option<Ticket> {
+        let permit = Arc::clone(&self.0.places).try_acquire_owned().ok()?;
+        self.ticket(Place { _permit: permit }, address)
+    }
+
     /// Whether somebody has to wait for a place.
     pub(crate) fn is_full(&self) -> bool {
         self.0.places.available_permits() == 0
@@ -156,9 +163,12 @@ mod tests {
             .map(|address| enter(&admission, address).expect("a ticket"))
             .into();
         assert!(admission.is_full());
+        assert!(admission.ticket_now(at("127.0.0.1")).is_none());
         assert!(enter(&admission, "192.0.2.1").is_none());
         drop(tickets);
         assert!(enter(&admission, "192.0.2.1").is_some());
         assert!(!admission.is_full());
+        let _one = admission.ticket_now(at("192.0.2.1")).expect("a ticket");
+        assert!(admission.ticket_now(at("192.0.2.1")).is_none());
     }
 }

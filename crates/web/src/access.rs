@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use httpd::http::HeaderMap;
 use httpd::{Error, Request};
@@ -41,6 +42,21 @@ pub struct WebSettings {
     pub names: Vec<String>,
     /// The proxies that are believed when they say whose request they pass on.
     pub forwarders: Access,
+    /// How BOSH sessions are held.
+    pub bosh: BoshSettings,
+}
+
+/// What clients that come by BOSH are offered (XEP-0124 §7.2), for sessions from then on. All in whole seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct BoshSettings {
+    /// The longest that a request is held.
+    pub wait: Duration,
+    /// How long a client may be silent while no request of it is held.
+    pub inactivity: Duration,
+    /// The longest pause that it may ask for.
+    pub max_pause: Duration,
+    /// The shortest time between two requests that ask for nothing.
+    pub polling: Duration,
 }
 
 /// What clients of XMPP that come by HTTP get.

@@ -1,13 +1,15 @@
 //! What Natter serves by HTTP: the doors of XMPP and of administration on `httpd`.
 //!
 //! [`Web`] is the handle: one HTTP server for all listeners of kind `http`, the table of its paths, and what they need.
-//! The server's own paths (`/health`, `/metrics`, `/api`, `/xmlrpc`, `/ws`) are there as long as it runs; a module's
+//! The server's own paths (`/health`, `/metrics`, `/api`, `/xmlrpc`, `/ws`, `/bosh`) are there as long as it runs; a module's
 //! ([`HttpPaths`]) as long as the module does.
 
 mod access;
 mod api;
+mod bosh;
 mod commands;
 mod forwarded;
+mod framed;
 mod gate;
 mod given;
 mod health;
@@ -24,7 +26,7 @@ mod xmlrpc;
 
 use gen_mod::{ModuleKind, kind};
 
-pub use access::{Access, Clients, HttpDoor, WebSettings};
+pub use access::{Access, BoshSettings, Clients, HttpDoor, WebSettings};
 pub use commands::register_commands;
 pub use paths::HttpPaths;
 pub use web::{Web, WebParts};

@@ -4,11 +4,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use admin::Commands;
 use futures_util::future::BoxFuture;
 use httpd::{Dispatch, Error, Host, Httpd, Middleware, Options, Path, Request, Routes, Verdict};
-use otp::{Shards, System};
+use net::Admission;
+use otp::{Shards, Supervisor, System};
 use parking_lot::RwLock;
 use router::Router;
 use session::Sessions;
@@ -16,11 +18,12 @@ use storage::Storage;
 
 use crate::access::{Clients, HttpDoor, WebSettings, site};
 use crate::api::{Api, OpenApi};
+use crate::bosh::{self, Bosh};
 use crate::forwarded::Forwarders;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::upload::Uploads;
-use crate::ws::Door;
+use crate::ws;
 use crate::xmlrpc::XmlRpc;
 
 /// Whose paths those of the server itself are.
@@ -40,6 +43,8 @@ pub struct WebParts {
     pub sessions: Sessions,
     /// The supervisors of their sessions.
     pub c2s: Shards,
+    /// Places for clients that have not logged in.
+    pub admission: Admission,
     /// The commands of the node.
     pub commands: Commands,
     /// The folder of its data.
@@ -58,6 +63,7 @@ struct Inner {
     httpd: Httpd,
     routes: Routes,
     settings: Arc<RwLock<Arc<WebSettings>>>,
+    bosh: Bosh,
     clients: RwLock<Option<Clients>>,
     doors: RwLock<Option<Doors>>,
     uploads: Uploads,
@@ -77,6 +83,7 @@ impl Web {
         let web = Web(Arc::new(Inner {
             routes: Routes::new(&httpd),
             settings,
+            bosh: Bosh::new(&parts.system),
             clients: RwLock::default(),
             doors: RwLock::default(),
             uploads: Uploads::new(parts.data_dir.join("uploads")),
@@ -90,7 +97,8 @@ impl Web {
             .path(Path::to("/metrics", Metrics(web.clone())))
             .path(Path::to("/api/openapi.json", OpenApi(web.clone())))
             .path(Path::to("/api/:command/[:version]", Api(web.clone())))
-            .path(Path::to("/ws", Door(web.clone())))
+            .path(Path::to("/ws", ws::Door(web.clone())))
+            .path(Path::to("/bosh", bosh::Door(web.clone())))
             .path(Path::to("/xmlrpc", XmlRpc(web.clone())));
         let added = web.routes().add(OWN, 0, vec![own]);
         added.expect("the paths of the server itself are well formed");
@@ -101,6 +109,15 @@ impl Web {
     #[must_use]
     pub fn httpd(&self) -> &Httpd {
         &self.0.httpd
+    }
+
+    /// Supervises the sessions of clients that come by BOSH; `restarts` within `period` is the intensity of each shard.
+    pub fn bosh_supervisor(&self, restarts: u32, period: Duration) -> Supervisor {
+        self.0.bosh.supervisor(restarts, period)
+    }
+
+    pub(crate) fn bosh(&self) -> &Bosh {
+        &self.0.bosh
     }
 
     /// Decides by these from the next request on.

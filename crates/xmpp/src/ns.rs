@@ -32,6 +32,10 @@ namespaces! {
     SESSION = "urn:ietf:params:xml:ns:xmpp-session";
     /// Framing over WebSocket (RFC 7395).
     FRAMING = "urn:ietf:params:xml:ns:xmpp-framing";
+    /// The wrapper of BOSH (XEP-0124).
+    HTTP_BIND = "http://jabber.org/protocol/httpbind";
+    /// What XMPP adds to BOSH (XEP-0206).
+    XBOSH = "urn:xmpp:xbosh";
     /// Roster (RFC 6121 §2).
     ROSTER = "jabber:iq:roster";
     /// Roster versioning feature (RFC 6121 §2.6).

@@ -103,6 +103,7 @@ async fn the_server_as_a_whole() {
         "modules_sup",
         "loader",
         "http_sup",
+        "bosh_sup",
         "c2s_sup",
         "listener_sup",
         "control",

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use admin::{Caller, Door, Given};
-use otp::Clock;
+use otp::{Clock, ClockHand};
 use supervisors::settings::Place;
 use supervisors::{Server, ServerError};
 
@@ -19,6 +19,8 @@ tls = "off"
 pub struct House {
     pub server: Server,
     pub folder: tempfile::TempDir,
+    /// Moves its clock.
+    pub hand: ClockHand,
 }
 
 /// Where the server of a folder finds its configuration.
@@ -50,8 +52,13 @@ impl House {
     }
 
     pub async fn open(folder: tempfile::TempDir) -> Result<House, ServerError> {
-        let server = Server::start(place(&folder), Clock::manual().0).await?;
-        Ok(House { server, folder })
+        let (clock, hand) = Clock::manual();
+        let server = Server::start(place(&folder), clock).await?;
+        Ok(House {
+            server,
+            folder,
+            hand,
+        })
     }
 
     /// Stops the server and starts it again on what it left.

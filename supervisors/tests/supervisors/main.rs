@@ -3,6 +3,7 @@
 mod api;
 mod authority;
 mod backup;
+mod bosh;
 mod browser;
 mod commands;
 mod configuration;
