@@ -15,6 +15,7 @@ mod given;
 mod health;
 mod metrics;
 mod mod_host_meta;
+mod mod_webchat;
 mod openapi;
 mod page;
 mod paths;
@@ -35,4 +36,5 @@ pub use web::{Web, WebParts};
 pub static ALL: &[ModuleKind] = &[
     kind::<mod_host_meta::ModHostMeta>(),
     kind::<upload::ModHttpUpload>(),
+    kind::<mod_webchat::ModWebchat>(),
 ];

@@ -16,4 +16,5 @@ mod program;
 mod reload;
 mod roles;
 mod upload;
+mod webchat;
 mod ws;
