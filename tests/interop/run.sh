@@ -7,11 +7,11 @@
 #
 # INTEROP_PROFILE names another cargo profile than release. INTEROP_ONLY, words out of the list below, runs only
 # those. Another server can take natterd's place: INTEROP_HOST, INTEROP_ADDRESS, INTEROP_PORT, INTEROP_DIRECT_PORT,
-# INTEROP_CA, and INTEROP_REGISTER, a command that is called with USER HOST PASSWORD.
+# INTEROP_HTTPS_PORT where it has WebSocket and BOSH, INTEROP_CA, and INTEROP_REGISTER, a command that is called with USER HOST PASSWORD.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-all="testssl slixmpp go-sendxmpp profanity smack tsung debian moving"
+all="testssl slixmpp go-sendxmpp profanity smack tsung node webchat debian moving"
 parts="${INTEROP_ONLY:-$all}"
 for part in $parts; do
     case " $all " in
@@ -123,7 +123,7 @@ authority wrong
 
 if [ -n "${INTEROP_HOST:-}" ]; then
     host="$INTEROP_HOST" address="$INTEROP_ADDRESS" port="$INTEROP_PORT" direct="$INTEROP_DIRECT_PORT"
-    ca="$INTEROP_CA"
+    ca="$INTEROP_CA" https="${INTEROP_HTTPS_PORT:-}"
     natterctl() { return 1; }
     register() { $INTEROP_REGISTER "$@"; }
 else
@@ -146,6 +146,16 @@ tls = "required"
 kind = "c2s"
 address = "127.0.0.1:0"
 tls = "direct"
+
+[[listener]]
+kind = "http"
+address = "127.0.0.1:0"
+tls = "direct"
+
+[[listener]]
+kind = "http"
+address = "127.0.0.1:0"
+tls = "off"
 
 [tls]
 certificates = ["certs/*.pem"]
@@ -178,6 +188,8 @@ TOML
     ports="$(grep -oE '127\.0\.0\.1:[0-9]+' <<<"$line" | cut -d: -f2)"
     port="$(sed -n 1p <<<"$ports")"
     direct="$(sed -n 2p <<<"$ports")"
+    https="$(sed -n 3p <<<"$ports")"
+    http="$(sed -n 4p <<<"$ports")"
 fi
 register alice "$host" "$ALICE_PASSWORD"
 register bob "$host" "$BOB_PASSWORD"
