@@ -2,11 +2,12 @@
 
 use xmpp::{ns, push_attr};
 
-/// A stanza comes as it would inside of a stream, its namespace implied; all else declares its own.
+/// A stanza comes as it would inside of a stream, its namespace mostly implied; all else declares its own.
 pub(crate) fn alone(text: &str) -> String {
     for name in ["<message", "<presence", "<iq"] {
         if let Some(rest) = text.strip_prefix(name)
             && rest.starts_with([' ', '/', '>'])
+            && !rest.starts_with(" xmlns=")
         {
             let mut whole = String::with_capacity(text.len() + 24);
             whole.push_str(name);
@@ -39,6 +40,11 @@ mod tests {
             (
                 "<iq type='get'>x</iq>",
                 "<iq xmlns=\"jabber:client\" type='get'>x</iq>",
+            ),
+            // An answer of the negotiation.
+            (
+                "<iq xmlns='jabber:client' type='result'/>",
+                "<iq xmlns='jabber:client' type='result'/>",
             ),
             ("<iqs xmlns='x'/>", "<iqs xmlns='x'/>"),
             ("<success xmlns='s'/>", "<success xmlns='s'/>"),

@@ -121,7 +121,7 @@ impl Client {
              <resource>{resource}</resource></bind></iq>"
         );
         let bound = client.asks(&bind).await;
-        assert!(bound.contains("<iq xmlns=\"jabber:client\""), "{bound}");
+        assert!(bound.contains("<iq xmlns='jabber:client' type="), "{bound}");
         assert!(bound.contains(&format!("/{resource}</jid>")), "{bound}");
         client
     }

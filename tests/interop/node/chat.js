@@ -5,7 +5,12 @@ import { createRequire } from 'node:module';
 
 const [host, origin, ...kinds] = process.argv.slice(2);
 const require = createRequire(`${process.env.INTEROP_NODE}/`);
-globalThis.XMLHttpRequest = require('xhr2');
+const { DOMParser } = require('@xmldom/xmldom');
+/** Node has none, and strophe.js needs one that parses XML as a browser's does. */
+globalThis.XMLHttpRequest = class extends require('xhr2') {
+  get responseXML() { return this.responseText ? new DOMParser().parseFromString(this.responseText, 'text/xml') : null; }
+  set responseXML(_) { /* Said by the getter. */ }
+};
 const { Strophe, $iq, $msg, $pres } = require('strophe.js');
 const { client: xmpp, xml } = require('@xmpp/client');
 

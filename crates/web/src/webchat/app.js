@@ -35,7 +35,7 @@ function addressOf(typed) {
 }
 
 const isAddress = (address) => /^[^@/\s]+@[^@/\s]+$/.test(address);
-const short = (address) => (address.endsWith(`@${domain}`) ? address.split('@')[0] : address);
+const short = (address) => ([domain, session.service].includes(address.split('@')[1]) ? address.split('@')[0] : address);
 
 // The door.
 

@@ -112,6 +112,8 @@ export class Session extends EventTarget {
     this.#tell('state', { state: 'connecting', way: way.name });
     const connection = new Strophe.Connection(way.url);
     this.#connection = connection;
+    // A request of BOSH that is lost is made again at once and after 8 s; then the session is given up.
+    connection.maxRetries = 2;
     // What never answers is as good as what fails.
     const patience = setTimeout(() => isLatest() && !isOnline && gone(), PATIENCE);
     const gone = () => {
