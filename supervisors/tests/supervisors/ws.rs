@@ -156,7 +156,10 @@ impl Socket {
         ))
         .await;
         let bound = self.hears().await;
-        assert!(bound.starts_with("<iq xmlns='jabber:client' type="), "{bound}");
+        assert!(
+            bound.starts_with("<iq xmlns='jabber:client' type="),
+            "{bound}"
+        );
         assert!(bound.contains(&format!("/{resource}")), "{bound}");
     }
 }
