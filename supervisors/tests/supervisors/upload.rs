@@ -3,11 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use otp::{Clock, ClockHand};
-use supervisors::Server;
-
 use crate::browser::Browser;
-use crate::house::{House, folder, place};
+use crate::house::House;
 use crate::http::{HTTP, door};
 use crate::peer::Peer;
 
@@ -18,23 +15,18 @@ const JPEG: &str = "Content-Type: image/jpeg";
 
 struct Stage {
     house: House,
-    hand: ClockHand,
     /// None once she has left.
     alice: Option<Peer>,
 }
 
 impl Stage {
     async fn open() -> Stage {
-        let (clock, hand) = Clock::manual();
-        let folder = folder(&format!("{HTTP}{UPLOAD}"));
-        let server = Server::start(place(&folder), clock).await;
-        let server = server.expect("the server starts");
-        let house = House { server, folder };
+        let house = House::start(&format!("{HTTP}{UPLOAD}")).await;
         house.done("register alice a.example secret").await;
         let mut alice = Peer::dial(house.server.addresses()[0].at).await;
         alice.logs_in("alice", "a.example", "secret").await;
         let alice = Some(alice);
-        Stage { house, hand, alice }
+        Stage { house, alice }
     }
 
     /// Alice leaves first: with its clock standing still the server would wait for her.
@@ -328,14 +320,14 @@ async fn files_go_with_their_time_their_account_and_by_command() {
         .await;
     assert_eq!(gone.status, 404);
 
-    stage.hand.advance(Duration::from_secs(301)).await;
+    stage.house.hand.advance(Duration::from_secs(301)).await;
     let late = stage
         .browser()
         .await
         .asks("PUT", "a.example", &lapsing, &[], "abcd")
         .await;
     assert!([410, 404].contains(&late.status), "{}", late.status);
-    stage.hand.advance(Duration::from_secs(3600)).await;
+    stage.house.hand.advance(Duration::from_secs(3600)).await;
     let old = stage
         .browser()
         .await
@@ -343,7 +335,7 @@ async fn files_go_with_their_time_their_account_and_by_command() {
         .await;
     assert_eq!(old.status, 404);
     // The next look for what is old removes it.
-    stage.hand.advance(Duration::from_secs(600)).await;
+    stage.house.hand.advance(Duration::from_secs(600)).await;
     let mut asked = 0;
     while stage.house.done("upload_list a.example").await != "[]" {
         asked += 1;

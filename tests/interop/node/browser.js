@@ -144,7 +144,7 @@ try {
   ok(step);
 
   step = 'it fits a phone';
-  await bob.setViewport({ width: 390, height: 760, hasTouch: true, isMobile: true, deviceScaleFactor: 2 });
+  await bob.setViewport({ width: 390, height: 760, deviceScaleFactor: 2 });
   await picture(bob, 'phone-room');
   const isWide = () => bob.evaluate(() => document.documentElement.scrollWidth > innerWidth);
   if (await isWide()) throw new Error('the room is wider than the phone');
