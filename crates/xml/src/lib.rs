@@ -31,6 +31,7 @@ mod reader;
 mod reference;
 #[cfg(feature = "reference")]
 mod reference_scope;
+mod replay;
 mod rewrite;
 mod scanner;
 mod tags;
@@ -45,6 +46,7 @@ pub use name::{Known, Name, Namespace};
 pub use reader::{Frame, MAX_TOKEN, Reader};
 #[cfg(feature = "reference")]
 pub use reference::RxmlReader;
+pub use replay::Events;
 pub use scanner::{Scanner, parse_element};
 
 /// Namespace that only `xmlns` is bound to, and nothing may be (Namespaces in XML §3).

@@ -1,8 +1,7 @@
 //! Typed payloads: from the slice of one child to a value, and from a value to a fragment.
 
 use minidom::tree_builder::TreeBuilder;
-use rxml::error::EndOrError;
-use rxml::{Event, Parse, Parser, RawParser, WithOptions};
+use rxml::{Event, Parse, RawParser, WithOptions};
 use xso::{AsXml, FromEventsBuilder, FromXml};
 
 use crate::{Fragment, ns};
@@ -98,46 +97,31 @@ pub enum PayloadError {
     Xml(rxml::Error),
 }
 
-/// Reads a value from one element, whose default namespace is `jabber:client` unless it says
-/// otherwise. Attributes and children that the type does not know are ignored.
+/// Reads a value from one element that was read before or is our own, whose default namespace is
+/// `jabber:client` unless it says otherwise. Attributes and children that the type does not know are
+/// ignored.
 ///
 /// # Errors
 ///
 /// See [`PayloadError`].
 pub fn parse_slice<T: FromXml>(bytes: &[u8], lang: Option<&str>) -> Result<T, PayloadError> {
-    let mut root = String::from("<r");
-    xml::push_attr("xmlns", ns::CLIENT, &mut root);
-    root.push('>');
-    let mut parser = Parser::with_options(parser_options());
+    let broken = || PayloadError::Xml(rxml::Error::InvalidEof(None));
+    let text = std::str::from_utf8(bytes).map_err(|_| broken())?;
     let context = xso::Context::empty().with_language(lang);
-    let mut builder: Option<T::Builder> = None;
-    let mut inside = false;
-    for part in [root.as_bytes(), bytes] {
-        let mut rest = part;
-        loop {
-            let event = match parser.parse(&mut rest, false) {
-                Ok(Some(event)) => event,
-                Ok(None) | Err(EndOrError::NeedMoreData) => break,
-                Err(EndOrError::Error(error)) => return Err(PayloadError::Xml(error)),
-            };
-            match (&mut builder, event) {
-                (Some(builder), event) => {
-                    if let Some(value) = builder.feed(event, &context).map_err(mismatch)? {
-                        return Ok(value);
-                    }
-                }
-                (None, Event::StartElement(..)) if !inside => inside = true,
-                (None, Event::StartElement(_, name, attrs)) => {
-                    builder = Some(T::from_events(name, attrs, &context).map_err(mismatch)?);
-                }
-                (None, _) => {}
-            }
+    let mut events = xml::Events::new(text, ns::CLIENT);
+    let Some(Event::StartElement(_, name, attrs)) = events.next() else {
+        return Err(broken());
+    };
+    let mut builder = T::from_events(name, attrs, &context).map_err(mismatch)?;
+    for event in events {
+        if let Some(value) = builder.feed(event, &context).map_err(mismatch)? {
+            return Ok(value);
         }
     }
-    Err(PayloadError::Xml(rxml::Error::InvalidEof(None)))
+    Err(broken())
 }
 
-/// What our reader lets in, these parsers must take: their own limit is half as long.
+/// What our reader lets in, this parser must take: their own limit is half as long.
 fn parser_options() -> rxml::Options {
     rxml::Options {
         max_token_length: xml::MAX_TOKEN,
