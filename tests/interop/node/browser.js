@@ -44,6 +44,7 @@ async function visit(browser, url) {
   const page = await context.newPage();
   await page.setViewport({ width: 1100, height: 720 });
   page.setDefaultTimeout(40_000);
+  page.on('dialog', (dialog) => dialog.accept());
   page.on('pageerror', (error) => faults.push(`${error}`));
   page.on('console', (line) => {
     if (/Content Security Policy|Uncaught/.test(line.text())) faults.push(line.text());

@@ -139,6 +139,8 @@ function stateChanged({ state, way, wait, failure }) {
   $('way').textContent = isOnline ? way : 'offline';
   $('words').disabled = !isOnline;
   document.querySelector('#say button').disabled = !isOnline;
+  // Rooms are joined again, and say so, when the connection is back.
+  for (const talk of talks.values()) talk.isJoined = false;
   switch (state) {
     case 'online':
       toHouse();
@@ -332,6 +334,7 @@ $('back').addEventListener('click', () => {
 
 $('close').addEventListener('click', () => {
   const talk = current;
+  if (!talk.isRoom && !confirm(`Remove ${talk.address} from your contacts? You will not see each other any more.`)) return;
   if (talk.isRoom) session.part(talk.address);
   else session.remove(talk.address).catch((error) => show($('list-error'), error.message));
   talks.delete(talk.address);
@@ -369,8 +372,8 @@ function drawTalk() {
   const talk = current;
   if (!document.hidden) talk.unread = 0;
   $('talk-title').textContent = talk.isRoom ? talk.address.split('@')[0] : short(talk.address);
-  $('talk-state').textContent = talk.isRoom ? talk.subject || talk.address : presenceOf(talk.address)[1];
   const known = session.contacts.get(talk.address);
+  $('talk-state').textContent = talk.isRoom ? talk.subject || talk.address : known ? presenceOf(talk.address)[1] : 'not a contact';
   $('close').textContent = talk.isRoom ? 'Leave room' : 'Remove';
   $('close').hidden = !talk.isRoom && !known;
   $('stranger').hidden = talk.isRoom || Boolean(known) || !session.isOnline;
