@@ -25,6 +25,7 @@ mod mod_register;
 mod mod_roster;
 mod mod_service_log;
 mod mod_shared_roster;
+mod mod_stanza_ack;
 mod mod_stats;
 mod mod_time;
 mod mod_vcard;
@@ -56,6 +57,7 @@ pub static ALL: &[ModuleKind] = &[
     kind::<mod_roster::ModRoster>(),
     kind::<mod_service_log::ModServiceLog>(),
     kind::<mod_shared_roster::ModSharedRoster>(),
+    kind::<mod_stanza_ack::ModStanzaAck>(),
     kind::<mod_stats::ModStats>(),
     kind::<mod_time::ModTime>(),
     kind::<mod_vcard::ModVcard>(),
