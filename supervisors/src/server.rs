@@ -451,6 +451,14 @@ pub(crate) fn gate(listener: &Listener, admission: &Admission) -> Gate {
     }
 }
 
+/// So many a second; none for 0.
+fn per_second(rate: u32, burst: u32) -> Option<Rate> {
+    (rate > 0).then(|| Rate {
+        bytes_per_second: rate.into(),
+        burst: burst.into(),
+    })
+}
+
 /// What the paths of the HTTP server decide by.
 pub(crate) fn web_settings(http: &HttpSettings) -> WebSettings {
     let from = |networks: &[KnownNetwork]| {
@@ -461,6 +469,8 @@ pub(crate) fn web_settings(http: &HttpSettings) -> WebSettings {
         metrics: from(&http.metrics_from),
         api: from(&http.api_from),
         names: http.names.clone(),
+        requests: per_second(http.requests_rate, http.requests_burst),
+        commands: per_second(http.commands_rate, http.commands_burst),
         forwarders: from(&http.forwarders),
         bosh: BoshSettings {
             wait: http.bosh_wait,

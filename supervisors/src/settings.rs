@@ -194,6 +194,14 @@ options! {
         pub bosh_polling: Duration = Duration::from_secs(5) => NewConnections,
         /// Names under which commands may be given, besides those of the hosts, `localhost` and addresses.
         pub names: Vec<String> = Vec::new(),
+        /// Requests a second that one address, in IPv6 one /64, may make in the long run; more are answered 429. 0: as many as it likes. This machine's own addresses are not counted.
+        pub requests_rate: u32 = 50,
+        /// Requests that it may make at once after it was silent.
+        pub requests_burst: u32 [1..] = 1000,
+        /// As `requests_rate`, for requests that give commands, at `/api` and `/xmlrpc`.
+        pub commands_rate: u32 = 10,
+        /// As `requests_burst`, for requests that give commands.
+        pub commands_burst: u32 [1..] = 100,
         /// Networks in which trusted proxies stand: of their requests the client's address is what `Forwarded` or `X-Forwarded-For` says; from all others these headers are not believed.
         pub forwarders: Vec<KnownNetwork> = Vec::new(),
     }

@@ -40,6 +40,7 @@
 //! ```
 
 mod body;
+mod client;
 mod coding;
 mod connection;
 mod error;
@@ -62,6 +63,7 @@ mod urlencoded;
 mod websocket;
 
 pub use body::{Multipart, Part, Piece, ReadOpts};
+pub use client::{Client, ClientError, Target};
 pub use connection::ALPN;
 pub use error::{Error, ReplyError};
 pub use file::FileSource;

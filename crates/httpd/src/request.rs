@@ -1,7 +1,7 @@
 //! A request, as handlers and middlewares see it, and the reply they make to it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -42,6 +42,8 @@ pub struct Request {
     pub(crate) port: Option<u16>,
     pub(crate) routed: Option<Routed>,
     pub(crate) connection: Arc<Connection>,
+    /// Where the router puts the name of the handler, for those who look on.
+    pub(crate) found: Option<Arc<OnceLock<&'static str>>>,
     /// Where a middleware says the client is.
     pub(crate) client: Option<SocketAddr>,
     pub(crate) link: Arc<Link>,

@@ -337,6 +337,7 @@ impl hyper::service::Service<http::Request<hyper::body::Incoming>> for Service {
                 routed: None,
                 connection: self.connection.clone(),
                 client: None,
+                found: serving.company.as_ref().map(|company| company.handler()),
                 link: self.link.clone(),
                 server: self.server.clone(),
                 wire: serving.wire.clone(),
@@ -452,6 +453,10 @@ fn route(request: &mut Request, server: &Shared) -> Verdict {
     let table = server.routes.load_full();
     match table.capture(&request.host, request.head.uri.path()) {
         Ok(captures) => {
+            if let Some(found) = &request.found {
+                // Routed once: nobody has filled it.
+                let _ = found.set(table.target(&captures).name());
+            }
             request.routed = Some(Routed { table, captures });
             Verdict::Go
         }

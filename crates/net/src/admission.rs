@@ -54,7 +54,7 @@ impl Admission {
 
     /// Turns a place into the ticket of a connection from `address`; none if too many came from there.
     pub(crate) fn ticket(&self, place: Place, address: IpAddr) -> Option<Ticket> {
-        let address = network(address);
+        let address = network_of(address);
         if address.is_loopback() {
             return Some(Ticket {
                 _place: place,
@@ -116,7 +116,7 @@ impl fmt::Debug for Ticket {
 }
 
 /// What an address is counted by: in IPv6 the /64 network that one customer is given.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(ip) if !ip.is_loopback() => {
             Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into()

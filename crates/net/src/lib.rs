@@ -7,18 +7,20 @@
 mod admission;
 mod binding;
 mod certificates;
+mod dial;
 mod listener;
 #[cfg(target_os = "linux")]
 mod notify;
 mod proxy;
 mod tls;
 
-pub use admission::{Admission, Ticket};
+pub use admission::{Admission, Ticket, network_of};
 pub use binding::ChannelBindings;
 pub use certificates::{
     CertificateError, CertificateErrors, CertificateReport, Certificates, ClientCertificate,
     Covered, PreparedCertificates, SelfSigned, Sources,
 };
+pub use dial::{DialError, Dialed, Dialer, Trust};
 pub use listener::{Accept, Bound, Gate, ListenerLimits, PeerAddr, listener_child};
 #[cfg(target_os = "linux")]
 pub use notify::Notify;

@@ -94,6 +94,7 @@ mod envelope;
 mod exit;
 mod family;
 mod gen_server;
+mod histogram;
 mod lanes;
 mod observe;
 mod pid;
@@ -111,6 +112,7 @@ pub use ctx::{Ctx, TaskRef};
 pub use envelope::{DeadLetterBox, Envelope};
 pub use exit::{CallError, Down, ExitReason, MonitorRef, NoProc, ProcessId};
 pub use gen_server::{Flow, From, GenServer, Info, Init, OldState, Refusal};
+pub use histogram::{BOUNDS as HISTOGRAM_BOUNDS, Counted, Histogram};
 pub use lanes::{LaneGuard, Lanes};
 pub use observe::{Observe, TreeNode};
 #[doc(hidden)]

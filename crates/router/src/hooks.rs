@@ -277,30 +277,11 @@ impl Router {
         let Some(entries) = self.handlers::<H>(value.host()) else {
             return Folded::Done(value);
         };
-        let mut value = value;
-        for entry in entries.iter() {
-            let handler = entry.typed::<H>();
-            if !handler.wants(&value) {
-                continue;
-            }
-            let Call::Now(call) = &handler.call else {
-                unreachable!("waiting handlers are refused where a hook does not wait")
-            };
-            let kept = kept(&value);
-            match catch_unwind(AssertUnwindSafe(|| call(value))) {
-                Ok(Flow::Next(next)) => value = next,
-                Ok(Flow::Stop(last)) => return Folded::Stopped(last),
-                Ok(Flow::Drop) => return Folded::Dropped,
-                Err(panic) => {
-                    entry.failed(panic_text(&*panic));
-                    let Some(kept) = kept else {
-                        return Folded::Denied;
-                    };
-                    value = kept;
-                }
-            }
-        }
-        Folded::Done(value)
+        let times = &self.latencies().hooks;
+        let begun = times.begin(self.clock());
+        let folded = fold_now(&entries, value);
+        times.end(self.clock(), begun);
+        folded
     }
 
     /// Runs the fold of a hook whose handlers may wait, each within [`HANDLER_DEADLINE`].
@@ -308,27 +289,11 @@ impl Router {
         let Some(entries) = self.handlers::<H>(value.host()) else {
             return Folded::Done(value);
         };
-        let mut value = value;
-        for entry in entries.iter() {
-            let handler = entry.typed::<H>();
-            if !handler.wants(&value) {
-                continue;
-            }
-            let kept = kept(&value);
-            match run(&handler.call, value, self.clock()).await {
-                Ok(Flow::Next(next)) => value = next,
-                Ok(Flow::Stop(last)) => return Folded::Stopped(last),
-                Ok(Flow::Drop) => return Folded::Dropped,
-                Err(why) => {
-                    entry.failed(&why);
-                    let Some(kept) = kept else {
-                        return Folded::Denied;
-                    };
-                    value = kept;
-                }
-            }
-        }
-        Folded::Done(value)
+        let times = &self.latencies().hooks;
+        let begun = times.begin(self.clock());
+        let folded = fold_waiting(&entries, value, self.clock()).await;
+        times.end(self.clock(), begun);
+        folded
     }
 
     /// Whether a fold of `value` would call any handler: asked where a fold can be spared.
@@ -378,6 +343,59 @@ impl Router {
         });
         rows
     }
+}
+
+/// The handlers of a hook that does not wait, one after the other.
+fn fold_now<H: Hook>(entries: &[Arc<HookEntry>], value: H) -> Folded<H> {
+    let mut value = value;
+    for entry in entries {
+        let handler = entry.typed::<H>();
+        if !handler.wants(&value) {
+            continue;
+        }
+        let Call::Now(call) = &handler.call else {
+            unreachable!("waiting handlers are refused where a hook does not wait")
+        };
+        let kept = kept(&value);
+        match catch_unwind(AssertUnwindSafe(|| call(value))) {
+            Ok(Flow::Next(next)) => value = next,
+            Ok(Flow::Stop(last)) => return Folded::Stopped(last),
+            Ok(Flow::Drop) => return Folded::Dropped,
+            Err(panic) => {
+                entry.failed(panic_text(&*panic));
+                let Some(kept) = kept else {
+                    return Folded::Denied;
+                };
+                value = kept;
+            }
+        }
+    }
+    Folded::Done(value)
+}
+
+/// The handlers of a hook that may wait, one after the other.
+async fn fold_waiting<H: Hook>(entries: &[Arc<HookEntry>], value: H, clock: &Clock) -> Folded<H> {
+    let mut value = value;
+    for entry in entries {
+        let handler = entry.typed::<H>();
+        if !handler.wants(&value) {
+            continue;
+        }
+        let kept = kept(&value);
+        match run(&handler.call, value, clock).await {
+            Ok(Flow::Next(next)) => value = next,
+            Ok(Flow::Stop(last)) => return Folded::Stopped(last),
+            Ok(Flow::Drop) => return Folded::Dropped,
+            Err(why) => {
+                entry.failed(&why);
+                let Some(kept) = kept else {
+                    return Folded::Denied;
+                };
+                value = kept;
+            }
+        }
+    }
+    Folded::Done(value)
 }
 
 /// What the fold goes on with when a handler that was given the value fails.

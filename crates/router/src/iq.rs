@@ -293,7 +293,10 @@ impl Router {
     async fn run_handler(&self, handler: &IqHandler, iq: Iq, owner: &str) -> Answer {
         let (namespace, kind) = (iq.child().namespace().to_owned(), iq.kind);
         let work = AssertUnwindSafe(async { handler(iq).await }).catch_unwind();
-        let why = match self.clock().timeout(ANSWER_WITHIN, work).await {
+        let begun = self.clock().now();
+        let answered = self.clock().timeout(ANSWER_WITHIN, work).await;
+        self.latencies().iqs.add(self.clock().now() - begun);
+        let why = match answered {
             Ok(Ok(answer)) => return answer,
             Ok(Err(panic)) => panic_text(&*panic).to_owned(),
             Err(_) => format!("no answer within {} s", ANSWER_WITHIN.as_secs()),

@@ -7,6 +7,7 @@
 mod dead_letters;
 mod hooks;
 mod iq;
+mod latencies;
 mod meta;
 mod route;
 mod table;
@@ -16,6 +17,7 @@ pub use hooks::{
     Flow, Folded, HANDLER_DEADLINE, Hook, HookInfo, HookRow, HookSpec, OnPanic, Priority,
 };
 pub use iq::{ANSWER_WITHIN, Answer, Iq, IqError, IqHandler, IqKind, IqSpec, To};
+pub use latencies::Latencies;
 pub use meta::{
     Accountant, DeadLetterBox, Flags, Ledger, Meta, Origin, Outcome, Packet, Parcel, Receipt,
     SessionOrigin,

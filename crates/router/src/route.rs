@@ -532,6 +532,31 @@ impl Router {
 
     /// Sends a packet on its way.
     pub fn route(&self, packet: Packet) -> Routing {
+        let begun = self.0.latencies.routes.begin(&self.0.clock);
+        let routing = self.send_on(packet);
+        match begun {
+            None => routing,
+            Some(_) => self.measured(routing, begun),
+        }
+    }
+
+    /// One of those whose time is taken.
+    fn measured(&self, routing: Routing, begun: Option<otp::Instant>) -> Routing {
+        let router = self.clone();
+        let end = move || router.0.latencies.routes.end(&router.0.clock, begun);
+        match routing.0 {
+            None => {
+                end();
+                Routing::done()
+            }
+            Some(rest) => Routing::later(async move {
+                rest.await;
+                end();
+            }),
+        }
+    }
+
+    fn send_on(&self, packet: Packet) -> Routing {
         let Some(packet) = self.filter(packet) else {
             return Routing::done();
         };

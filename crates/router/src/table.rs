@@ -15,7 +15,7 @@ use crate::dead_letters::{DeadLetters, dead_letters_name};
 use crate::hooks::{HookSpec, HookTable};
 use crate::iq::{IqSpec, IqTable, Pending, To};
 use crate::route::{BalanceBy, Mode, Post, RouteEntry, RouteSpec};
-use crate::{DeadLetterBox, InstallError, Router};
+use crate::{DeadLetterBox, InstallError, Latencies, Router};
 
 /// A table that is read for every stanza. Its keys are those of this server's own configuration, and its hasher is
 /// keyed all the same.
@@ -53,6 +53,7 @@ pub(crate) struct Tables {
     pub(crate) reserved: ArcSwap<BTreeMap<Arc<str>, Arc<str>>>,
     pub(crate) hosts: ArcSwap<Map<Arc<str>, Arc<ArcSwap<HostTable>>>>,
     pub(crate) pending: Pending,
+    pub(crate) latencies: Latencies,
     pub(crate) dead: DeadLetterBox,
     pub(crate) trace: AtomicU64,
     pub(crate) owner: Named<Owner>,
@@ -71,6 +72,7 @@ impl Tables {
             reserved: ArcSwap::default(),
             hosts: ArcSwap::default(),
             pending: Pending::default(),
+            latencies: Latencies::default(),
             dead: DeadLetterBox::new(),
             trace: AtomicU64::new(1),
             owner: registry.named(owner_name()),

@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use otp::{ChildSpec, System};
+use otp::{ChildSpec, Counted, System};
 use xmpp::BareJid;
 
 pub use accounts::{Account, Accounts, Credential, Role};
@@ -143,6 +143,7 @@ pub(crate) trait Engine: Send + Sync {
     /// What became of it, and the first place that no message has had.
     fn bring(&self, account: WholeAccount, if_there: IfThere) -> Answer<'_, (Brought, i64)>;
     fn commits(&self) -> u64;
+    fn commit_times(&self) -> Counted;
     fn children(&self) -> Vec<ChildSpec>;
     fn fault(&self, fault: Fault, at: FaultPoint) -> HungThread;
 }
@@ -179,6 +180,11 @@ impl Storage {
     /// How many transactions were committed since the store was opened.
     pub fn commits(&self) -> u64 {
         self.engine.commits()
+    }
+
+    /// How long transactions took to reach the disk since the store was opened: the commit alone, not what it holds.
+    pub fn commit_times(&self) -> Counted {
+        self.engine.commit_times()
     }
 
     /// The first place in the order of messages that none had when the store was opened, or since it was

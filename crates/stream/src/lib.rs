@@ -46,7 +46,7 @@ pub use negotiation::{
     StartTls, State, Step, Then, TlsPolicy, Visitor, stanza_answer, stanza_refusal,
 };
 pub use outbound::Outbound;
-pub use shaper::Rate;
+pub use shaper::{Rate, Shaper};
 pub use tcp::{Framing, TcpTransport, memory};
 pub use transport::{Inbound, Transport};
 // What a session needs of the levels below.

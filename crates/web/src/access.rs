@@ -8,7 +8,7 @@ use std::time::Duration;
 use httpd::http::HeaderMap;
 use httpd::{Error, Request};
 use session::C2sOptions;
-use stream::Limits;
+use stream::{Limits, Rate};
 
 /// The addresses from which something may be asked.
 #[derive(Clone)]
@@ -40,6 +40,10 @@ pub struct WebSettings {
     pub api: Access,
     /// Names under which commands may be given, besides those of the hosts.
     pub names: Vec<String>,
+    /// How many requests an address may make; none: as many as it likes.
+    pub requests: Option<Rate>,
+    /// How many requests for commands an address may make.
+    pub commands: Option<Rate>,
     /// The proxies that are believed when they say whose request they pass on.
     pub forwarders: Access,
     /// How BOSH sessions are held.

@@ -16,9 +16,12 @@ mod health;
 mod metrics;
 mod mod_host_meta;
 mod mod_webchat;
+mod offline;
 mod openapi;
 mod page;
 mod paths;
+mod tally;
+mod throttle;
 mod tokens;
 mod upload;
 mod web;
@@ -35,6 +38,7 @@ pub use web::{Web, WebParts};
 /// The modules of this crate, in the order of their names.
 pub static ALL: &[ModuleKind] = &[
     kind::<mod_host_meta::ModHostMeta>(),
+    kind::<offline::ModHttpOffline>(),
     kind::<upload::ModHttpUpload>(),
     kind::<mod_webchat::ModWebchat>(),
 ];

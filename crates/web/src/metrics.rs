@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
+use std::sync::atomic::Ordering;
 
 use httpd::{Error, Handler, Outcome, Request};
-use otp::TreeNode;
+use otp::{Counted, HISTOGRAM_BOUNDS, TreeNode};
 
 use crate::Web;
 use crate::access::admit;
@@ -96,11 +97,67 @@ fn page(web: &Web) -> String {
         "Transactions that were committed.",
     );
     page.sample("natter_storage_commits_total", &[], parts.storage.commits());
+    let latencies = parts.router.latencies();
+    let all: [(&str, &str, Counted); 4] = [
+        (
+            "natter_route_seconds",
+            "Routing a stanza until it is handed over; one of 64 is measured.",
+            latencies.routes.read(),
+        ),
+        (
+            "natter_hook_seconds",
+            "Folds of hooks that anybody listens to; one of 64 is measured.",
+            latencies.hooks.read(),
+        ),
+        (
+            "natter_iq_seconds",
+            "Handlers of IQ requests.",
+            latencies.iqs.read(),
+        ),
+        (
+            "natter_storage_commit_seconds",
+            "Transactions on their way to the disk.",
+            parts.storage.commit_times(),
+        ),
+    ];
+    for (name, help, counted) in &all {
+        page.family(name, "histogram", help);
+        page.histogram(name, &[], counted);
+    }
     page.family("natter_http_connections", "gauge", "HTTP connections.");
     let connections = web.httpd().connections_now();
     page.sample("natter_http_connections", &[], connections);
     page.family("natter_http_requests", "counter", "HTTP requests.");
     page.sample("natter_http_requests_total", &[], web.requests());
+    page.family(
+        "natter_http_replies",
+        "counter",
+        "HTTP requests that ended.",
+    );
+    for ((handler, method, status), count) in web.tally().replies() {
+        let labels = [("handler", handler), ("method", method), ("status", status)];
+        page.sample("natter_http_replies_total", &labels, count);
+    }
+    let help = "HTTP requests from the head to the last byte of the reply.";
+    page.family("natter_http_seconds", "histogram", help);
+    for (handler, counted) in web.tally().times() {
+        page.histogram("natter_http_seconds", &[("handler", handler)], &counted);
+    }
+    let help = "Posts of mod_http_offline.";
+    page.family("natter_http_offline_posts", "counter", help);
+    let posts = web.posts();
+    for (outcome, count) in [
+        ("sent", &posts.sent),
+        ("dropped", &posts.dropped),
+        ("given_up", &posts.given_up),
+    ] {
+        let count = count.load(Ordering::Relaxed);
+        page.sample(
+            "natter_http_offline_posts_total",
+            &[("outcome", outcome)],
+            count,
+        );
+    }
     page.end()
 }
 
@@ -148,6 +205,22 @@ impl Page {
         writeln!(self.0, " {value}").expect(FITS);
     }
 
+    /// The samples of a histogram, in seconds.
+    fn histogram(&mut self, name: &str, labels: &[(&str, &str)], counted: &Counted) {
+        let bucket = format!("{name}_bucket");
+        let bounds = HISTOGRAM_BOUNDS.map(|bound| format!("{:?}", bound.as_secs_f64()));
+        let infinite = [("+Inf", counted.count)];
+        let finite = bounds.iter().map(String::as_str).zip(counted.within);
+        for (bound, count) in finite.chain(infinite) {
+            let mut with_bound = labels.to_vec();
+            with_bound.push(("le", bound));
+            self.sample(&bucket, &with_bound, count);
+        }
+        self.sample(&format!("{name}_count"), labels, counted.count);
+        let sum = counted.sum.as_secs_f64();
+        self.sample(&format!("{name}_sum"), labels, sum);
+    }
+
     fn end(mut self) -> String {
         self.0.push_str("# EOF\n");
         self.0
@@ -179,5 +252,26 @@ mod tests {
             "# TYPE a_b counter\n# HELP a_b Things.\na_b_total{x=\"1\",y=\"a\\\"b\\\\c\\nd\"} 7\n\
              # TYPE c gauge\n# HELP c One.\nc 0\n# EOF\n"
         );
+    }
+
+    #[test]
+    fn a_histogram_counts_up_to_each_bound() {
+        let times = otp::Histogram::default();
+        times.add(std::time::Duration::from_millis(2));
+        times.add(std::time::Duration::from_secs(60));
+        let mut page = Page::default();
+        page.histogram("t_seconds", &[("x", "1")], &times.read());
+        let page = page.end();
+        for line in [
+            "t_seconds_bucket{x=\"1\",le=\"1e-5\"} 0\n",
+            "t_seconds_bucket{x=\"1\",le=\"0.001\"} 0\n",
+            "t_seconds_bucket{x=\"1\",le=\"0.005\"} 1\n",
+            "t_seconds_bucket{x=\"1\",le=\"10.0\"} 1\n",
+            "t_seconds_bucket{x=\"1\",le=\"+Inf\"} 2\n",
+            "t_seconds_count{x=\"1\"} 2\n",
+            "t_seconds_sum{x=\"1\"} 60.002\n",
+        ] {
+            assert!(page.contains(line), "no {line} in {page}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The HTTP server of a node: one for all its listeners.
 
+use std::any::type_name;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +23,9 @@ use crate::bosh::{self, Bosh};
 use crate::forwarded::Forwarders;
 use crate::health::Health;
 use crate::metrics::Metrics;
+use crate::offline::Posts;
+use crate::tally::Tally;
+use crate::throttle::{Counts, Throttle};
 use crate::upload::Uploads;
 use crate::ws;
 use crate::xmlrpc::XmlRpc;
@@ -67,6 +71,8 @@ struct Inner {
     clients: RwLock<Option<Clients>>,
     doors: RwLock<Option<Doors>>,
     uploads: Uploads,
+    posts: Arc<Posts>,
+    tally: Arc<Tally>,
     requests: Arc<AtomicU64>,
 }
 
@@ -76,9 +82,22 @@ impl Web {
     pub fn new(parts: WebParts, settings: WebSettings) -> Web {
         let requests: Arc<AtomicU64> = Arc::default();
         let settings = Arc::new(RwLock::new(Arc::new(settings)));
+        let tally: Arc<Tally> = Arc::default();
+        let clock = parts.system.clock();
+        let commands = Counts::Of(vec![
+            type_name::<Api>(),
+            type_name::<OpenApi>(),
+            type_name::<XmlRpc>(),
+        ]);
         let options = Options::default()
             .before_router(Count(Arc::clone(&requests)))
-            .before_router(Forwarders(Arc::clone(&settings)));
+            .before_router(Forwarders(Arc::clone(&settings)))
+            .before_router(Throttle::new(Counts::All, &settings, clock))
+            .after_router(Throttle::new(commands, &settings, clock))
+            .stream(httpd::Metrics::new({
+                let tally = Arc::clone(&tally);
+                move |summary| tally.add(summary)
+            }));
         let httpd = Httpd::new(&parts.system, "http", options);
         let web = Web(Arc::new(Inner {
             routes: Routes::new(&httpd),
@@ -87,6 +106,8 @@ impl Web {
             clients: RwLock::default(),
             doors: RwLock::default(),
             uploads: Uploads::new(parts.data_dir.join("uploads")),
+            posts: Arc::default(),
+            tally,
             parts,
             httpd,
             requests,
@@ -166,6 +187,16 @@ impl Web {
 
     pub(crate) fn parts(&self) -> &WebParts {
         &self.0.parts
+    }
+
+    /// What became of the posts of waiting messages.
+    pub(crate) fn posts(&self) -> &Arc<Posts> {
+        &self.0.posts
+    }
+
+    /// What became of requests.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.0.tally
     }
 
     /// How many requests came.

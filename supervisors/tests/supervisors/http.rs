@@ -54,6 +54,11 @@ async fn health_and_metrics_are_told() {
         "natter_mailbox_messages{kind=\"storage_writer\"} 0",
         "natter_http_connections 1",
         "natter_http_requests_total 5",
+        "natter_http_replies_total{handler=\"Health\",method=\"POST\",status=\"4xx\"} 1",
+        "natter_http_replies_total{handler=\"none\",method=\"GET\",status=\"4xx\"} 1",
+        "natter_http_seconds_count{handler=\"Health\"} 3",
+        "natter_route_seconds_bucket{le=\"+Inf\"} ",
+        "natter_iq_seconds_count 0",
     ] {
         assert!(before.body.contains(line), "no {line} in {}", before.body);
     }
@@ -70,6 +75,7 @@ async fn health_and_metrics_are_told() {
         "natter_sessions{host=\"a.example\"} 1",
         "natter_stanzas_total{direction=\"in\",kind=\"iq\"} 1",
         "natter_stanzas_total{direction=\"out\",kind=\"iq\"} 1",
+        "natter_iq_seconds_count 1",
     ];
     // What is written is counted behind the writing: the client may hear it before.
     let mut asked = 0;
@@ -88,6 +94,12 @@ async fn health_and_metrics_are_told() {
         line.and_then(|count| count.parse().ok()).expect("a count")
     };
     assert!(commits(&after.body) > commits(&before.body));
+    let timed = after
+        .body
+        .lines()
+        .find_map(|line| line.strip_prefix("natter_storage_commit_seconds_count "));
+    let timed: u64 = timed.and_then(|count| count.parse().ok()).expect("a count");
+    assert!(timed > 0, "commits are timed");
     drop(alice);
     house.stop().await;
 }

@@ -4,7 +4,7 @@ mod compress;
 mod watch;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -93,6 +93,8 @@ pub struct Summary {
     pub method: Method,
     /// Its path without the query, as it was sent.
     pub path: String,
+    /// The name of the handler's type that the router found; none where it found none.
+    pub handler: Option<&'static str>,
     /// The version of HTTP.
     pub version: Version,
     /// Where the peer is.
@@ -114,6 +116,8 @@ pub(crate) struct Company {
     changing: Vec<usize>,
     finished: bool,
     summary: Summary,
+    /// Filled by the router.
+    handler: Arc<OnceLock<&'static str>>,
     clock: Clock,
     began: Instant,
 }
@@ -144,6 +148,7 @@ pub(crate) fn open(
         summary: Summary {
             method: head.method.clone(),
             path: head.uri.path().to_owned(),
+            handler: None,
             version: head.version,
             peer,
             status: None,
@@ -151,6 +156,7 @@ pub(crate) fn open(
             took: Duration::ZERO,
             whole: false,
         },
+        handler: Arc::default(),
         clock: clock.clone(),
         began: clock.now(),
     };
@@ -213,6 +219,11 @@ impl Company {
         left
     }
 
+    /// Where the router puts the name of the handler.
+    pub(crate) fn handler(&self) -> Arc<OnceLock<&'static str>> {
+        Arc::clone(&self.handler)
+    }
+
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.summary.sent += bytes as u64;
     }
@@ -225,6 +236,7 @@ impl Company {
 impl Drop for Company {
     fn drop(&mut self) {
         self.summary.took = self.clock.now() - self.began;
+        self.summary.handler = self.handler.get().copied();
         for outbound in &mut self.outbound {
             outbound.end(&self.summary);
         }

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use otp::{ChildSpec, Shutdown, System};
+use otp::{ChildSpec, Counted, Histogram, Shutdown, System};
 use rusqlite::Connection;
 use xmpp::BareJid;
 
@@ -68,6 +68,7 @@ pub(crate) fn open(
     let reads = Arc::new(Queue::new(options.queued_requests, options.queued_bytes));
     let faults = Arc::new(Faults::default());
     let commits: Arc<AtomicU64> = Arc::default();
+    let commit_times: Arc<Histogram> = Arc::default();
     let client = Client::new(
         Arc::clone(&writes),
         Arc::clone(&reads),
@@ -84,6 +85,7 @@ pub(crate) fn open(
             hang_after: options.hang_after,
             max_bytes: options.max_bytes,
             commits: Arc::clone(&commits),
+            commit_times: Arc::clone(&commit_times),
         }),
         reader: Arc::new(Reader {
             path: path.clone(),
@@ -94,6 +96,7 @@ pub(crate) fn open(
         }),
         faults,
         commits,
+        commit_times,
         path,
         roster_removals: options.roster_removals,
     };
@@ -126,6 +129,7 @@ struct Sqlite {
     reader: Arc<Reader>,
     faults: Arc<Faults>,
     commits: Arc<AtomicU64>,
+    commit_times: Arc<Histogram>,
     path: PathBuf,
     roster_removals: usize,
 }
@@ -188,6 +192,10 @@ impl Engine for Sqlite {
 
     fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
+    }
+
+    fn commit_times(&self) -> Counted {
+        self.commit_times.read()
     }
 
     fn children(&self) -> Vec<ChildSpec> {

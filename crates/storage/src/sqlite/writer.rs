@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use otp::Clock;
+use otp::{Clock, Histogram};
 use rusqlite::{Connection, ErrorCode};
 
 use super::failure::of_sqlite;
@@ -34,6 +34,7 @@ pub(super) struct Writer {
     pub(super) max_bytes: Option<u64>,
     /// Transactions that were committed.
     pub(super) commits: Arc<AtomicU64>,
+    pub(super) commit_times: Arc<Histogram>,
 }
 
 impl Writer {
@@ -69,7 +70,9 @@ impl Writer {
             }
         }
         self.faults.pass(FaultPoint::BeforeCommit);
+        let began = self.clock.now();
         let committed = connection.execute_batch("COMMIT");
+        self.commit_times.add(self.clock.now() - began);
         self.faults.pass(FaultPoint::AfterCommit);
         match committed {
             Ok(()) => {
