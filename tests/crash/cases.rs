@@ -23,6 +23,8 @@ const ROUNDS: u64 = 4;
 const EXTRA: &str = "
 [modules.mod_echo]
 enabled = true
+[modules.mod_muc]
+enabled = true
 [modules.mod_offline]
 max_messages = 1000000
 ";
