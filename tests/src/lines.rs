@@ -38,6 +38,7 @@ enum Step {
     Header(Element),
     Hears(Element),
     Error(Vec<String>),
+    Shuts,
     Closed,
     Ended,
 }
@@ -153,11 +154,12 @@ fn step(text: &str) -> Result<Step, String> {
         "error" => Ok(Step::Error(
             rest.split('|').map(|name| name.trim().to_owned()).collect(),
         )),
+        "shuts" => Ok(Step::Shuts),
         "closed" => Ok(Step::Closed),
         "ended" => Ok(Step::Ended),
         other => Err(format!(
             "no step is called {other:?} (configured, account, connect, send, tls, authenticate, login, restart, \
-             exactly, header, hears, error, closed, ended)"
+             exactly, header, hears, error, shuts, closed, ended)"
         )),
     }
 }
@@ -254,6 +256,10 @@ impl Talk<'_> {
                     }
                 }
                 Ok(())
+            }
+            Step::Shuts => {
+                let shut = self.wire()?.shut().await;
+                shut.map_err(|error| error.to_string())
             }
             Step::Tls { succeeds } => self.tls(*succeeds).await,
             Step::Authenticate(user, way) => self.authenticate(user, way).await,

@@ -300,6 +300,23 @@ impl Wire {
         }
     }
 
+    /// Says that nothing more will be said, and goes on listening.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`] when the connection is gone.
+    pub async fn shut(&mut self) -> Result<(), Broken> {
+        self.transcript.note('>', "[no more is said]");
+        let Some(io) = self.io.as_mut() else {
+            return Err(self.broken("the connection has ended"));
+        };
+        match within(io.shutdown()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.broken(&format!("saying no more: {error}"))),
+            Err(_) => Err(self.broken("saying no more: it took too long")),
+        }
+    }
+
     /// Ends the connection without a goodbye.
     pub fn drop_connection(&mut self) {
         self.transcript.note('>', "[connection dropped]");

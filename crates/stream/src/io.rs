@@ -2,8 +2,9 @@
 //!
 //! Inbound: during negotiation in lock-step, one frame per [`IoHandle::proceed`]; afterwards under
 //! credit, and without credit the socket is not read, so that TCP pushes back. Outbound: a queue
-//! bounded by bytes, written in batches. Losing the connection is an event ([`Detached`]), not an end
-//! of the process. Whatever was not written then is the session's to [`drain`](IoHandle::drain); if
+//! bounded by bytes, written in batches. A peer that says no more without closing its stream is told
+//! our end, behind what has begun to leave and nothing else: who only hung up would lose the rest.
+//! Losing the connection is an event ([`Detached`]), not an end of the process. Whatever was not written then is the session's to [`drain`](IoHandle::drain); if
 //! the process dies instead, each envelope falls to its dead-letter box.
 
 use std::future::{Future, poll_fn};
@@ -53,7 +54,7 @@ pub enum Detached {
     /// We closed, and everything was written.
     #[error("closed")]
     Closed,
-    /// The peer left without closing its stream.
+    /// The peer left, or said no more, without closing its stream.
     #[error("the peer left without closing its stream")]
     Eof,
     /// The connection failed.
@@ -324,6 +325,10 @@ pub struct Io<P: Send + 'static> {
     /// Reads nothing until then.
     pause: Timer,
     told_end: bool,
+    /// The peer opened a stream.
+    opened: bool,
+    /// The peer said no more in the middle of its stream.
+    hung_up: bool,
 }
 
 /// Whether frames are wanted.
@@ -400,6 +405,8 @@ impl<P: Send + 'static> Io<P> {
             left: Vec::new(),
             hearing: Hearing::One,
             told_end: false,
+            opened: false,
+            hung_up: false,
         };
         (IoHandle { shared }, task)
     }
@@ -422,10 +429,17 @@ impl<P: Send + 'static> Io<P> {
                 Woke::Heard(heard) => self.heard(heard),
                 Woke::StartTls(config) => self.secure(config).await,
                 Woke::TooLate => self.heard(Err(Fault::Timeout)),
+                Woke::Said if self.hung_up => {
+                    self.linger().await;
+                    return Detached::Eof;
+                }
                 Woke::Said => {
                     // A process that is gone has no use for it.
                     let _ = (self.tell)(IoEvent::Said);
                     return self.linger().await;
+                }
+                Woke::Lost(Detached::Failed(_) | Detached::Stalled) if self.hung_up => {
+                    return Detached::Eof;
                 }
                 Woke::Lost(why) => return why,
             };
@@ -600,11 +614,15 @@ impl<P: Send + 'static> Io<P> {
     }
 
     fn heard(&mut self, heard: Result<Inbound, Fault>) -> Result<(), Detached> {
+        let flows = self.hearing == Hearing::Flow;
         if self.hearing == Hearing::One {
             self.hearing = Hearing::Waiting;
         }
         let event = match heard {
-            Ok(Inbound::Open(header)) => IoEvent::Open(header),
+            Ok(Inbound::Open(header)) => {
+                self.opened = true;
+                IoEvent::Open(header)
+            }
             Ok(Inbound::Element(element)) => {
                 let credit = self.charge(element.bytes().len());
                 IoEvent::Element(element, credit)
@@ -612,6 +630,23 @@ impl<P: Send + 'static> Io<P> {
             Ok(Inbound::Close) => {
                 self.hearing = Hearing::Over;
                 IoEvent::Close
+            }
+            Ok(Inbound::End { within }) => {
+                self.hearing = Hearing::Over;
+                self.negotiation = None;
+                let why = within.then_some(xml::Error::Truncated);
+                match (why, self.opened) {
+                    (why, _) if flows => {
+                        let error = why.as_ref().map(StreamError::from);
+                        self.hung_up = true;
+                        self.shared.outbox.lock().cut(error);
+                        return Ok(());
+                    }
+                    (Some(why), _) => IoEvent::Fault(why.into()),
+                    (None, true) => IoEvent::Close,
+                    // Who said nothing is told nothing.
+                    (None, false) => return Err(Detached::Eof),
+                }
             }
             Ok(Inbound::Eof) => return Err(Detached::Eof),
             Err(Fault::Io(error)) => return Err(Detached::Failed(error)),

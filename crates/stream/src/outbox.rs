@@ -166,9 +166,9 @@ impl<P: Send + 'static> Outbox<P> {
         self.refusing = true;
     }
 
-    /// Orders the end without what has not begun to leave.
+    /// Orders the end without what has not begun to leave. Of several orders the first holds.
     pub(crate) fn cut(&mut self, error: Option<StreamError>) {
-        if !matches!(self.closing, Closing::Last) && !self.drained {
+        if matches!(self.closing, Closing::No) && !self.drained {
             self.closing = Closing::Cut(error);
         }
         self.refusing = true;

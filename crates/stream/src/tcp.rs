@@ -218,7 +218,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transport for TcpTransp
                 }
             }
             if self.eof {
-                return Poll::Ready(Ok(Inbound::Eof));
+                let within = self.reader.is_within();
+                return Poll::Ready(Ok(Inbound::End { within }));
             }
             ready!(self.poll_fill(cx))?;
         }
@@ -378,6 +379,7 @@ mod tests {
             Ok(Inbound::Open(header)) => format!("open {}", header.to.unwrap_or_default()),
             Ok(Inbound::Element(element)) => element.name().to_owned(),
             Ok(Inbound::Close) => "close".into(),
+            Ok(Inbound::End { within }) => if within { "half" } else { "end" }.into(),
             Ok(Inbound::Eof) => "eof".into(),
             Err(fault) => fault.error().condition.to_string(),
         }

@@ -20,6 +20,11 @@ pub enum Inbound {
     Element(xml::Element),
     /// The peer closed its stream.
     Close,
+    /// The peer says nothing more, without having closed its stream; it may still listen.
+    End {
+        /// Its last frame is not whole.
+        within: bool,
+    },
     /// The connection ended; nothing follows.
     Eof,
 }

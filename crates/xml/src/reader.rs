@@ -38,6 +38,9 @@ pub trait Reader: Send {
     /// Sets the limits that hold from now on, also for an element half read.
     fn set_limits(&mut self, limits: Limits);
 
+    /// Whether some bytes of a frame have been taken, and not all of it.
+    fn is_within(&self) -> bool;
+
     /// Says that no more bytes will come.
     ///
     /// # Errors

@@ -472,6 +472,10 @@ impl Reader for RxmlReader {
         self.limits = limits;
     }
 
+    fn is_within(&self) -> bool {
+        !self.partial.iter().all(u8::is_ascii_whitespace)
+    }
+
     fn end(&mut self) -> Result<(), Error> {
         match (&self.failed, self.closed) {
             (Some(error), _) => Err(error.clone()),

@@ -184,6 +184,10 @@ impl Reader for Scanner {
         self.limits = limits;
     }
 
+    fn is_within(&self) -> bool {
+        self.partial.is_some()
+    }
+
     fn end(&mut self) -> Result<(), Error> {
         match (&self.failed, self.closed) {
             (Some(error), _) => Err((**error).clone()),

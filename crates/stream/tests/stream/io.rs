@@ -275,6 +275,46 @@ async fn a_peer_that_leaves_is_an_event() {
     assert!(!server.io.push(Outbound::element("<late/>")));
 }
 
+#[tokio::test]
+async fn a_peer_that_only_stops_talking_hears_our_end() {
+    let (clock, _hand) = Clock::manual();
+    let cut_off = "<stream:error><not-well-formed";
+    for (last, goodbye) in [("<a/>", "</stream:stream>"), ("<a/><half", cut_off)] {
+        let (transport, mut peer) = memory(Framing::Client, Limits::default(), 1024);
+        let mut server = Server::flowing(transport, &clock, IoOptions::default());
+        say(&mut peer, &(header("a.example") + last)).await;
+        peer.shutdown().await.expect("ours");
+        assert_eq!(element(&mut server).await.0.name(), "a");
+        let heard = read_until(&mut peer, "</stream:stream>").await;
+        assert!(heard.starts_with(goodbye), "{heard}");
+        let event = server.events.recv().await;
+        assert!(matches!(event, Some(IoEvent::Detached(Detached::Eof))));
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_peer_that_stops_talking_comes_back() {
+    let (clock, _hand) = Clock::manual();
+    let (transport, mut peer) = memory(Framing::Client, Limits::default(), 64);
+    let mut server = Server::flowing(transport, &clock, IoOptions::default());
+    say(&mut peer, &header("a.example")).await;
+    let dead = DeadLetterBox::new();
+    for number in 0..40 {
+        let (parcel, rendered) = parcel(number, &dead);
+        assert!(server.io.offer(parcel, rendered).is_ok());
+    }
+    peer.shutdown().await.expect("ours");
+    let heard = read_until(&mut peer, "</stream:stream>").await;
+    assert!(matches!(server.events.recv().await, Some(IoEvent::Open(_))));
+    let event = server.events.recv().await;
+    assert!(matches!(event, Some(IoEvent::Detached(Detached::Eof))));
+    let mut all = numbers_in(&heard);
+    let read = all.len();
+    all.extend(server.io.drain().into_iter().map(Envelope::take));
+    assert!(read < 40, "not all fits into the pipe: {heard}");
+    assert_eq!(all, (0..40).collect::<Vec<u64>>(), "{heard}");
+}
+
 /// A small generator, so that a failing round can be run again.
 struct Dice(u64);
 

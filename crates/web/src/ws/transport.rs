@@ -207,7 +207,7 @@ mod tests {
             Ok(Inbound::Open(header)) => format!("open {}", header.to.unwrap_or_default()),
             Ok(Inbound::Element(element)) => element.name().to_owned(),
             Ok(Inbound::Close) => "close".to_owned(),
-            Ok(Inbound::Eof) => "eof".to_owned(),
+            Ok(Inbound::End { .. } | Inbound::Eof) => "eof".to_owned(),
             Err(fault) => fault.error().condition.to_string(),
         }
     }
