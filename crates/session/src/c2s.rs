@@ -304,6 +304,7 @@ impl C2s {
             return seldom(self.end(Some(error), ctx)).await;
         }
         self.sessions.stanzas.came(stanza.kind());
+        live.entry.count_sent();
         let undirected = stanza.to().is_none();
         let stanza = live.stamp(stanza);
         let router = self.sessions.router.clone();

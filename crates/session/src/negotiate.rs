@@ -120,6 +120,7 @@ impl SessionBinder {
             encrypted: request.tls.is_some(),
         })?;
         let jid = entry.jid.clone();
+        self.sessions.logins.count(jid.to_bare());
         *self.entry.lock() = Some(Arc::clone(&entry));
         if let Some(old) = replaced {
             let (gone, is_gone) = oneshot::channel();

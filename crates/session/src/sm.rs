@@ -17,6 +17,7 @@ use xmpp::{BareJid, Condition, FullJid, StanzaError, StreamCondition, StreamErro
 use crate::c2s;
 use crate::counts::StanzaCounts;
 use crate::flush::settle_page;
+use crate::logins::Logins;
 use crate::presence;
 use crate::table::{Entry, Opened, SessionTable};
 
@@ -29,6 +30,8 @@ pub struct Sessions {
     pub auth: Auth,
     /// How many stanzas passed.
     pub stanzas: StanzaCounts,
+    /// How often accounts log in.
+    pub logins: Logins,
     pub(crate) router: Router,
     sm: Named<Sm>,
     policy: Arc<RwLock<SessionPolicy>>,
@@ -83,6 +86,7 @@ impl Sessions {
         Sessions {
             table: SessionTable::default(),
             stanzas: StanzaCounts::default(),
+            logins: Logins::new(system.clock()),
             auth,
             router,
             sm,

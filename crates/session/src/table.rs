@@ -45,6 +45,8 @@ pub struct Entry {
     /// Messages of the offline queue on their way to the client; here, so that it is known what was
     /// written when the session falls.
     page: Mutex<Option<Arc<Page>>>,
+    /// How many stanzas its client has sent. The session alone writes it.
+    sent: AtomicU64,
 }
 
 /// What a session shows of itself.
@@ -121,6 +123,17 @@ impl Entry {
     #[must_use]
     pub fn takes_messages(&self) -> bool {
         self.state.read().takes_messages()
+    }
+
+    /// How many stanzas its client has sent.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Its client has sent one. Told by the session alone, so that nothing has to be exchanged for it.
+    pub(crate) fn count_sent(&self) {
+        self.sent.store(self.sent() + 1, Ordering::Relaxed);
     }
 
     /// Puts a parcel into its mailbox, if it is one whom it is for. Excludes a change of what it shows, so
@@ -279,6 +292,7 @@ impl SessionTable {
             withdrawn: AtomicBool::new(false),
             directed: Mutex::default(),
             page: Mutex::default(),
+            sent: AtomicU64::new(0),
         });
         let replaced = replaced.map(|at| account.sessions.remove(at));
         if let Some(old) = &replaced {

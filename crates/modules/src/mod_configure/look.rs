@@ -100,8 +100,19 @@ impl Ask<'_> {
         Ok(Step::shown(form.field(field)))
     }
 
+    /// What one account does here. What it sends in a second is the sum of its sessions, each on the average of its
+    /// time; what it logs in in a minute is of the last hour (the source leaves both open).
     async fn statistics(&self, form: Form, account: &BareJid) -> Result<Step, StanzaError> {
-        let sessions = self.host().service::<Sessions>().table.sessions(account);
+        let all = self.host().service::<Sessions>();
+        let sessions = all.table.sessions(account);
+        let now = self.host().clock.wall();
+        let per_second = sessions.iter().map(|entry| {
+            let age = now.duration_since(entry.since).unwrap_or_default();
+            entry.sent() as f64 / age.as_secs_f64().max(1.0)
+        });
+        // The sum of none is -0.
+        let per_second = per_second.fold(0.0, |sum, rate| sum + rate);
+        let per_minute = all.logins.per_minute(account);
         let roster = self.host().storage.roster.get(account).await?.items.len();
         let addresses = sessions.iter().filter_map(|entry| entry.address);
         let resources = sessions.iter().filter_map(|entry| {
@@ -120,6 +131,22 @@ impl Ask<'_> {
             )
             .field(
                 field(FieldKind::TextMulti, "onlineresources", "Online resources").with(resources),
+            )
+            .field(
+                field(
+                    FieldKind::TextSingle,
+                    "stanzaspersecond",
+                    "Stanzas sent per second",
+                )
+                .with([rate(per_second)]),
+            )
+            .field(
+                field(
+                    FieldKind::TextSingle,
+                    "loginsperminute",
+                    "Logins per minute",
+                )
+                .with([rate(per_minute)]),
             ),
         ))
     }
@@ -223,8 +250,25 @@ impl Ask<'_> {
     }
 }
 
+/// A rate to three places, without those that say nothing.
+fn rate(rate: f64) -> String {
+    let text = format!("{rate:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// Whether somebody sits there: a client that is away says so (the source leaves open who counts as idle).
 fn is_active(entry: &Entry) -> bool {
     let presence = entry.presence();
     presence.is_some_and(|presence| !matches!(presence.show(), Some(Show::Away | Show::Xa)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_short() {
+        let rates = [0.0, 0.1, 3.0, 10.0, 1.0 / 3.0].map(rate);
+        assert_eq!(rates, ["0", "0.1", "3", "10", "0.333"]);
+    }
 }
