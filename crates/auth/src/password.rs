@@ -12,6 +12,11 @@ impl Password {
         Password(Zeroizing::new(text))
     }
 
+    /// How many characters it has, as typed.
+    pub fn chars(&self) -> usize {
+        self.0.chars().count()
+    }
+
     /// Prepares it by SASLprep (RFC 4013), under which differently typed forms of a password are equal.
     ///
     /// # Errors

@@ -372,6 +372,28 @@ pub struct DiscoInfo {
 hook!(DiscoInfo, "disco_info", by "mod_disco, mod_caps", in "whoever asks", carries "identities, features and forms",
     "stop: later handlers are skipped; drop: as if there were nothing to say", Continue, false, |h| &h.host);
 
+/// Fold `register_invited`: somebody who holds an invitation makes an account elsewhere than on a stream. Has no
+/// `Debug`: it holds a password.
+#[derive(Clone)]
+pub struct RegisterInvited {
+    /// The host.
+    pub host: String,
+    /// The invitation's token.
+    pub token: String,
+    /// The name that the account is to have.
+    pub name: String,
+    /// Its password.
+    pub password: auth::Password,
+    /// The client's address.
+    pub address: Option<std::net::SocketAddr>,
+    /// The account, or why there is none; `item-not-found`: the invitation is not good for one.
+    pub answer: Option<Result<xmpp::BareJid, StanzaError>>,
+}
+
+hook!(RegisterInvited, "register_invited", by "who serves the invitation's page", in "its runner",
+    carries "token, name, password and the answer", "stop: later handlers are skipped; drop: not answered",
+    Deny, true, |h| &h.host);
+
 /// All hooks of this crate.
 pub const HOOKS: &[HookInfo] = &[
     UserSendPacket::INFO,
@@ -394,4 +416,5 @@ pub const HOOKS: &[HookInfo] = &[
     PreAuthFeatures::INFO,
     UnauthenticatedPacket::INFO,
     DiscoInfo::INFO,
+    RegisterInvited::INFO,
 ];

@@ -59,6 +59,59 @@ impl Invite {
     }
 }
 
+impl Invite {
+    /// Its link (XEP-0401 §4.1, §4.4).
+    pub fn uri(&self) -> String {
+        let token = &self.token;
+        match &self.kind {
+            InviteKind::Contact { may_register } => {
+                let who = self.inviter.as_ref().map(BareJid::to_string);
+                let who = who.unwrap_or_else(|| self.host.clone());
+                let ibr = if *may_register { ";ibr=y" } else { "" };
+                format!("xmpp:{}?roster;preauth={token}{ibr}", escaped(&who))
+            }
+            InviteKind::Account { name, .. } => {
+                let who = match name {
+                    Some(name) => format!("{name}@{}", self.host),
+                    None => self.host.clone(),
+                };
+                format!("xmpp:{}?register;preauth={token}", escaped(&who))
+            }
+        }
+    }
+}
+
+/// An address as it stands in a link (RFC 5122 §2.2).
+fn escaped(jid: &str) -> String {
+    let mut out = String::with_capacity(jid.len());
+    for byte in jid.bytes() {
+        match byte {
+            b'a'..=b'z'
+            | b'A'..=b'Z'
+            | b'0'..=b'9'
+            | b'-'
+            | b'.'
+            | b'_'
+            | b'~'
+            | b'@'
+            | b'!'
+            | b'$'
+            | b'('
+            | b')'
+            | b'*'
+            | b'+'
+            | b','
+            | b'['
+            | b']'
+            | b':' => {
+                out.push(char::from(byte));
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
 /// The store of invitations.
 pub trait InviteStore: Send + Sync {
     /// Keeps a new invitation. One that an account made goes with the account.
@@ -84,4 +137,53 @@ pub trait InviteStore: Send + Sync {
 
     /// Removes what expired at or before `before`; how many there were.
     fn expire(&self, before: SystemTime) -> Answer<'_, u64>;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn links_say_what_an_invitation_is_good_for() {
+        let link = |inviter: Option<&str>, kind| {
+            Invite {
+                token: "T".into(),
+                host: "x.example".into(),
+                inviter: inviter.map(|jid| xmpp::parse_bare(jid).expect("a JID")),
+                kind,
+                created: UNIX_EPOCH,
+                expires: UNIX_EPOCH,
+                max_uses: 1,
+                uses: 0,
+            }
+            .uri()
+        };
+        let contact = |may_register| InviteKind::Contact { may_register };
+        let account = |name: Option<&str>| InviteKind::Account {
+            name: name.map(str::to_owned),
+            befriend: false,
+        };
+        for (is, expected) in [
+            (
+                link(Some("romeo@x.example"), contact(true)),
+                "xmpp:romeo@x.example?roster;preauth=T;ibr=y",
+            ),
+            (
+                link(Some("r?meo#ä@x.example"), contact(false)),
+                "xmpp:r%3Fmeo%23%C3%A4@x.example?roster;preauth=T",
+            ),
+            (
+                link(None, account(Some("juliet"))),
+                "xmpp:juliet@x.example?register;preauth=T",
+            ),
+            (
+                link(None, account(None)),
+                "xmpp:x.example?register;preauth=T",
+            ),
+        ] {
+            assert_eq!(is, expected);
+        }
+    }
 }

@@ -15,6 +15,7 @@ mod given;
 mod health;
 mod metrics;
 mod mod_host_meta;
+mod mod_invites_page;
 mod mod_webchat;
 mod offline;
 mod openapi;
@@ -40,5 +41,6 @@ pub static ALL: &[ModuleKind] = &[
     kind::<mod_host_meta::ModHostMeta>(),
     kind::<offline::ModHttpOffline>(),
     kind::<upload::ModHttpUpload>(),
+    kind::<mod_invites_page::ModInvitesPage>(),
     kind::<mod_webchat::ModWebchat>(),
 ];

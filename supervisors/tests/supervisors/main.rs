@@ -10,6 +10,7 @@ mod configuration;
 mod forwarded;
 mod house;
 mod http;
+mod invites;
 mod live;
 mod offline;
 mod peer;

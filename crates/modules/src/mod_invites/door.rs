@@ -10,7 +10,7 @@ use gen_mod::prelude::*;
 use otp::Instant;
 use parking_lot::Mutex;
 use session::Sessions;
-use session::hooks::{PreAuthFeatures, UnauthenticatedPacket};
+use session::hooks::{PreAuthFeatures, RegisterInvited, UnauthenticatedPacket};
 use storage::{Invite, InviteKind};
 use xmpp::{BareJid, Fragment, IqType, Kind};
 
@@ -172,66 +172,93 @@ async fn is_kept(door: &Door, asked: &UnauthenticatedPacket) -> Result<bool, Sta
     let Ok(account) = account(&name, &door.desk.host.name) else {
         return Ok(false);
     };
-    reserved(door, &account).await
+    reserved(&door.desk, &account).await
 }
 
-async fn reserved(door: &Door, account: &BareJid) -> Result<bool, StanzaError> {
-    let host = &door.desk.host;
+async fn reserved(desk: &Desk, account: &BareJid) -> Result<bool, StanzaError> {
+    let host = &desk.host;
     let name = account.node().map_or("", |node| node.as_str());
     let now = host.clock.wall();
     Ok(host.storage.invites.reserves(&host.name, name, now).await?)
+}
+
+/// Makes the account of whoever has shown an invitation on its stream.
+///
+/// # Errors
+///
+/// Those of [`make`].
+async fn register(
+    door: &Door,
+    asked: &UnauthenticatedPacket,
+    invite: Invite,
+) -> Result<Fragment, StanzaError> {
+    let fields = Fields::read(&asked.stanza)?;
+    let (Some(name), Some(password), false) = (fields.username, fields.password, fields.remove)
+    else {
+        return Err(Condition::NotAcceptable.text("a name and a password are needed"));
+    };
+    let password = Password::new(password);
+    let made = make(&door.desk, invite, &name, password, asked.address).await;
+    let is_over = |error: &StanzaError| error.condition == Condition::NotAllowed;
+    if made.as_ref().err().is_none_or(is_over) {
+        door.release(asked.address);
+    }
+    made.map(|_| Fragment::empty())
+}
+
+/// Makes the account of whoever is invited and says so elsewhere than on a stream.
+pub(super) async fn elsewhere(desk: Desk, mut asked: RegisterInvited) -> Flow<RegisterInvited> {
+    let made = async {
+        let invite = desk.good(&asked.token).await?.filter(Invite::registers);
+        let invite = invite.ok_or(Condition::ItemNotFound)?;
+        let password = asked.password.clone();
+        make(&desk, invite, &asked.name, password, asked.address).await
+    };
+    asked.answer = Some(made.await);
+    Flow::Stop(asked)
 }
 
 /// Makes the account of whoever is invited; it and the inviter become contacts where that was meant.
 ///
 /// # Errors
 ///
-/// - `not-acceptable`: name or password is missing or cannot be used, or the name is not the one invited.
+/// - `not-acceptable`: name or password cannot be used, or the name is not the one invited.
 /// - `conflict`: there is such an account, or its name is kept for somebody else.
 /// - `not-allowed`: the invitation was used up meanwhile.
-async fn register(
-    door: &Door,
-    asked: &UnauthenticatedPacket,
+async fn make(
+    desk: &Desk,
     invite: Invite,
-) -> Result<Fragment, StanzaError> {
-    let desk = &door.desk;
+    name: &str,
+    password: Password,
+    address: Option<SocketAddr>,
+) -> Result<BareJid, StanzaError> {
     let host = &desk.host;
-    let fields = Fields::read(&asked.stanza)?;
-    let (Some(name), Some(password), false) = (fields.username, fields.password, fields.remove)
-    else {
-        return Err(Condition::NotAcceptable.text("a name and a password are needed"));
-    };
-    let new = account(&name, &host.name)?;
+    let new = account(name, &host.name)?;
     match name_of(&invite) {
         Some(invited) if account(invited, &host.name)? != new => {
-            return Err(Condition::NotAcceptable.text(format!("{invited} is invited")));
+            return Err(Condition::NotAcceptable.text(format!("the invitation is for {invited}")));
         }
-        None if reserved(door, &new).await? => return Err(Condition::Conflict.into()),
+        None if reserved(desk, &new).await? => return Err(Condition::Conflict.into()),
         _ => {}
     }
-    if password.chars().count() < desk.opts.password_min_length {
-        let least = desk.opts.password_min_length;
+    let least = desk.opts.password_min_length;
+    if password.chars() < least {
         return Err(
             Condition::NotAcceptable.text(format!("a password has at least {least} characters"))
         );
     }
     let store = &host.storage.invites;
     if !store.take(&host.name, &invite.token).await? {
-        door.release(asked.address);
         return Err(Condition::NotAllowed.text("the invitation is used up"));
     }
     let sessions = host.service::<Sessions>();
-    if let Err(error) = sessions
-        .register_account(&new, Password::new(password))
-        .await
-    {
+    if let Err(error) = sessions.register_account(&new, password).await {
         if let Err(error) = store.give_back(&host.name, &invite.token).await {
             tracing::warn!(target: "natter::invites", %error, "a use that came to nothing stays counted");
         }
         return Err(error.into());
     }
-    door.release(asked.address);
-    tracing::info!(target: "natter::invites", account = %new, inviter = ?invite.inviter.as_ref().map(ToString::to_string), address = ?asked.address, "account registered by invitation");
+    tracing::info!(target: "natter::invites", account = %new, inviter = ?invite.inviter.as_ref().map(ToString::to_string), ?address, "account registered by invitation");
     let befriends = match invite.kind {
         InviteKind::Contact { .. } => true,
         InviteKind::Account { befriend, .. } => befriend,
@@ -239,5 +266,5 @@ async fn register(
     if let Some(inviter) = invite.inviter.filter(|_| befriends) {
         friends::befriend(host, &inviter, &new).await;
     }
-    Ok(Fragment::empty())
+    Ok(new)
 }

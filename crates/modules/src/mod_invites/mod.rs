@@ -1,7 +1,7 @@
 //! `mod_invites`: who may come in because somebody who lives here asked for it?
 //!
 //! Source: XEP-0401 v0.6.0, XEP-0445 v0.2.0, XEP-0379 v0.3.3 §3.4, §3.5. Hooks: `c2s_pre_auth_features`,
-//! `c2s_unauthenticated_packet`, `roster_in_subscription`, `adhoc_local_items`, `adhoc_local_commands`; runs
+//! `c2s_unauthenticated_packet`, `register_invited`, `roster_in_subscription`, `adhoc_local_items`, `adhoc_local_commands`; runs
 //! `roster_out_subscription`. Stores: `invites`, accounts through `auth`. State: which streams have shown a token; its
 //! process sweeps out what has expired.
 
@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gen_mod::prelude::*;
-use session::hooks::{PreAuthFeatures, RosterInSubscription, UnauthenticatedPacket};
+use session::hooks::{
+    PreAuthFeatures, RegisterInvited, RosterInSubscription, UnauthenticatedPacket,
+};
 use storage::{Invite, InviteKind, StorageError};
 use xmpp::{BareJid, random_id};
 
@@ -36,7 +38,21 @@ options! {
         pub max_per_user: usize [1..] = 50,
         /// Fewest characters of a password.
         pub password_min_length: usize = 0,
+        /// Where a browser shows an invitation: an `https://` URL; `{token}` stands for the invitation's token, `@HOST@` for the host's name. Told with each invitation.
+        pub landing_page: Option<String>,
     }
+}
+
+/// Why a `landing_page` cannot be one.
+fn unfit(page: &str) -> Option<&'static str> {
+    let is_url = page.starts_with("https://") || page.starts_with("http://");
+    if !is_url || page.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Some("is no URL that begins with https://");
+    }
+    if page.matches("{token}").count() != 1 {
+        return Some("must have `{token}` in it, once");
+    }
+    None
 }
 
 /// Invitations. Its process sweeps; the work is done by those who ask.
@@ -55,7 +71,7 @@ struct Desk {
 impl Module for ModInvites {
     const NAME: &'static str = "mod_invites";
     const SOURCES: &'static [Source] = &[
-        xep(401, "0.6.0", Partial("no landing page")),
+        xep(401, "0.6.0", Complete),
         xep(445, "0.2.0", Complete),
         xep(379, "0.3.3", Complete),
     ];
@@ -65,6 +81,14 @@ impl Module for ModInvites {
         ctx: &ModuleCtx,
         opts: InvitesOpts,
     ) -> Result<(Self, Registrations), StartError> {
+        if let Some(page) = &opts.landing_page
+            && let Some(why) = unfit(page)
+        {
+            return Err(StartError::Option {
+                key: "landing_page",
+                why: format!("`{page}` {why}"),
+            });
+        }
         ctx.send_after(SWEEP_EVERY, Sweep);
         let desk = Desk {
             host: ctx.host.clone(),
@@ -73,6 +97,7 @@ impl Module for ModInvites {
         let door = Arc::new(Door::new(desk.clone()));
         let (first, last) = (Arc::clone(&door), door);
         let (hears, offers, steps) = (desk.clone(), desk.clone(), desk.clone());
+        let elsewhere = desk.clone();
         let registrations = Registrations::new()
             .hook::<PreAuthFeatures>(Priority::LAST, |_, stream| door::offer(stream))
             .hook_wait::<UnauthenticatedPacket, _, _>(Priority::EARLY, move |_, asked| {
@@ -80,6 +105,9 @@ impl Module for ModInvites {
             })
             .hook_wait::<UnauthenticatedPacket, _, _>(Priority::LAST, move |_, asked| {
                 door::uninvited(Arc::clone(&last), asked)
+            })
+            .hook_wait::<RegisterInvited, _, _>(Priority::NORMAL, move |_, asked| {
+                door::elsewhere(elsewhere.clone(), asked)
             })
             .hook_wait::<RosterInSubscription, _, _>(Priority::EARLY, move |_, asked| {
                 friends::asked(hears.clone(), asked)
@@ -137,6 +165,16 @@ impl Desk {
         Ok(invite)
     }
 
+    /// Where a browser shows an invitation.
+    fn landing(&self, invite: &Invite) -> Option<String> {
+        let page = self.opts.landing_page.as_ref()?;
+        let host = &invite.host;
+        Some(
+            page.replace("@HOST@", host)
+                .replace("{token}", &invite.token),
+        )
+    }
+
     /// The invitation of that token, while it is good.
     async fn good(&self, token: &str) -> Result<Option<Invite>, StorageError> {
         let found = self
@@ -150,101 +188,23 @@ impl Desk {
     }
 }
 
-/// The link to an invitation (XEP-0401 §4.1, §4.4).
-fn uri(invite: &Invite) -> String {
-    let token = &invite.token;
-    match &invite.kind {
-        InviteKind::Contact { may_register } => {
-            let who = invite.inviter.as_ref().map(BareJid::to_string);
-            let who = who.unwrap_or_else(|| invite.host.clone());
-            let ibr = if *may_register { ";ibr=y" } else { "" };
-            format!("xmpp:{}?roster;preauth={token}{ibr}", escaped(&who))
-        }
-        InviteKind::Account { name, .. } => {
-            let who = match name {
-                Some(name) => format!("{name}@{}", invite.host),
-                None => invite.host.clone(),
-            };
-            format!("xmpp:{}?register;preauth={token}", escaped(&who))
-        }
-    }
-}
-
-/// An address as it stands in a link (RFC 5122 §2.2).
-fn escaped(jid: &str) -> String {
-    let mut out = String::with_capacity(jid.len());
-    for byte in jid.bytes() {
-        match byte {
-            b'a'..=b'z'
-            | b'A'..=b'Z'
-            | b'0'..=b'9'
-            | b'-'
-            | b'.'
-            | b'_'
-            | b'~'
-            | b'@'
-            | b'!'
-            | b'$'
-            | b'('
-            | b')'
-            | b'*'
-            | b'+'
-            | b','
-            | b'['
-            | b']'
-            | b':' => {
-                out.push(char::from(byte));
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
-
     use super::*;
 
     #[test]
-    fn links_say_what_an_invitation_is_good_for() {
-        let link = |inviter: Option<&str>, kind| {
-            uri(&Invite {
-                token: "T".into(),
-                host: "x.example".into(),
-                inviter: inviter.map(|jid| xmpp::parse_bare(jid).expect("a JID")),
-                kind,
-                created: UNIX_EPOCH,
-                expires: UNIX_EPOCH,
-                max_uses: 1,
-                uses: 0,
-            })
-        };
-        let contact = |may_register| InviteKind::Contact { may_register };
-        let account = |name: Option<&str>| InviteKind::Account {
-            name: name.map(str::to_owned),
-            befriend: false,
-        };
-        for (is, expected) in [
-            (
-                link(Some("romeo@x.example"), contact(true)),
-                "xmpp:romeo@x.example?roster;preauth=T;ibr=y",
-            ),
-            (
-                link(Some("r?meo#ä@x.example"), contact(false)),
-                "xmpp:r%3Fmeo%23%C3%A4@x.example?roster;preauth=T",
-            ),
-            (
-                link(None, account(Some("juliet"))),
-                "xmpp:juliet@x.example?register;preauth=T",
-            ),
-            (
-                link(None, account(None)),
-                "xmpp:x.example?register;preauth=T",
-            ),
+    fn a_landing_page_is_a_url_with_a_place_for_the_token() {
+        for page in ["https://@HOST@:5443/invite/{token}", "http://x/?i={token}"] {
+            assert_eq!(unfit(page), None, "{page}");
+        }
+        for page in [
+            "x.example/{token}",
+            "javascript:{token}",
+            "https://x.example/invite/",
+            "https://x.example/{token}/{token}",
+            "https://x.example/ {token}",
         ] {
-            assert_eq!(is, expected);
+            assert!(unfit(page).is_some(), "{page}");
         }
     }
 }

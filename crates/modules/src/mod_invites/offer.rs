@@ -9,7 +9,7 @@ use qrcode::render::unicode::Dense1x2;
 use storage::{Invite, InviteKind, StorageError};
 use xmpp::{BareJid, format_date_time};
 
-use super::{Desk, uri};
+use super::Desk;
 use crate::adhoc::{Field, FieldKind, Filled, Form, Step, administers, is_of};
 use crate::hooks::{AdhocCommands, AdhocStep};
 use crate::registration::account;
@@ -47,9 +47,10 @@ pub(super) fn invite(desk: &Desk) -> Command {
                 let invite =
                     desk.create(None, kind, args.duration("expire_after"), uses.unwrap_or(1));
                 let invite = invite.await.map_err(failed)?;
-                let link = uri(&invite);
+                let link = invite.uri();
+                let page = desk.landing(&invite);
                 if args.flag("plain") {
-                    return Ok(Value::Text(link));
+                    return Ok(Value::Text(page.unwrap_or(link)));
                 }
                 let until = format_date_time(invite.expires);
                 let uses = match invite.max_uses {
@@ -57,8 +58,9 @@ pub(super) fn invite(desk: &Desk) -> Command {
                     uses => format!("{uses} times"),
                 };
                 let picture = picture(&link);
+                let page = page.map(|page| format!("{page}\n")).unwrap_or_default();
                 Ok(Value::Text(format!(
-                    "{link}\n\n{picture}\n\ngood until {until}, {uses}"
+                    "{page}{link}\n\n{picture}\n\ngood until {until}, {uses}"
                 )))
             }
         },
@@ -74,9 +76,9 @@ pub(super) fn invite(desk: &Desk) -> Command {
         .optional(),
     )
     .arg(Arg::text("name", "the name it is for; kept for whoever has the link").optional())
-    .flag("plain", "prints the link alone, without a QR code")
+    .flag("plain", "prints the link alone, without a QR code; that of `landing_page` where there is one")
     .allow(Role::HostAdmin, Scope::Host)
-    .returns("the link, a QR code of it, and how long it is good")
+    .returns("the link of `landing_page` where there is one, the link for clients, a QR code of it, and how long it is good")
 }
 
 /// A name that can be an account's and is none's yet.
@@ -126,7 +128,7 @@ pub(super) fn invite_list(desk: &Desk) -> Command {
                     let by = invite.inviter.as_ref().map(BareJid::to_string);
                     table.row([
                         invite.token.clone().into(),
-                        uri(invite).into(),
+                        invite.uri().into(),
                         by.unwrap_or_default().into(),
                         invite.uses.into(),
                         invite.max_uses.into(),
@@ -296,12 +298,14 @@ async fn give(
     let invite = desk.create(inviter, kind, expire_after, 1).await?;
     let single =
         |var: &str, value: String| Field::new(FieldKind::TextSingle, var, "").with([value]);
-    Ok(Step::shown(
-        Form::new("Invitation", "")
-            .of_type(INVITATION)
-            .field(single("uri", uri(&invite)))
-            .field(single("expire", format_date_time(invite.expires))),
-    ))
+    let mut form = Form::new("Invitation", "")
+        .of_type(INVITATION)
+        .field(single("uri", invite.uri()));
+    if let Some(page) = desk.landing(&invite) {
+        form = form.field(single("landing-url", page));
+    }
+    let until = format_date_time(invite.expires);
+    Ok(Step::shown(form.field(single("expire", until))))
 }
 
 #[cfg(test)]
