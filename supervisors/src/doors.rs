@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use config::Options;
 use futures_util::future::BoxFuture;
-use net::{Accept, Admission, Bound, ListenerLimits, PeerAddr, Ticket, listener_child};
+use net::{Accept, Admission, Bound, ListenerLimits, LiveGate, PeerAddr, Ticket, listener_child};
 use otp::{ChildSpec, Name, SupPid, System};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use crate::server::{Address, ServerError, gate};
-use crate::settings::{Listener, ListenerKind, Loaded, TlsMode};
+use crate::settings::{Limits, Listener, ListenerKind, Loaded, TlsMode};
 
 /// The name of the listeners' supervisor.
 pub(crate) fn listener_sup_name() -> Name {
@@ -39,6 +39,7 @@ pub(crate) struct Door {
     pub(crate) listener: Listener,
     pub(crate) bound: Arc<Bound>,
     takes: Arc<Takes>,
+    gate: LiveGate,
 }
 
 /// What new connections are handed to, exchanged by reloads.
@@ -56,15 +57,14 @@ impl Accept for Takes {
 }
 
 impl Door {
-    fn child_spec(&self, admission: &Admission) -> ChildSpec {
+    fn child_spec(&self) -> ChildSpec {
         let takes: Arc<dyn Accept> = Arc::<Takes>::clone(&self.takes);
         let limits = ListenerLimits::default();
-        let gate = gate(&self.listener, admission);
         listener_child(
             self.id.clone(),
             Arc::clone(&self.bound),
             takes,
-            gate,
+            self.gate.clone(),
             limits,
         )
     }
@@ -137,6 +137,7 @@ impl Doors {
             takes: Arc::new(Takes(ArcSwap::from_pointee((self.0.make)(
                 listener, loaded,
             )))),
+            gate: gate(listener, &self.0.admission).into(),
         };
         bound.into_iter().map(door).collect()
     }
@@ -144,9 +145,7 @@ impl Doors {
     /// The acceptors of all that is open, for their supervisor.
     pub(crate) fn children(&self) -> Vec<ChildSpec> {
         let open = self.0.open.lock();
-        open.iter()
-            .map(|door| door.child_spec(&self.0.admission))
-            .collect()
+        open.iter().map(Door::child_spec).collect()
     }
 
     pub(crate) fn list(&self) -> Vec<Door> {
@@ -164,13 +163,21 @@ impl Doors {
             .collect()
     }
 
+    /// Lets in so many who have not logged in from now on.
+    pub(crate) fn admit(&self, limits: &Limits) {
+        self.0.admission.set(
+            limits.connections_before_login,
+            limits.connections_before_login_per_address,
+        );
+    }
+
     /// Starts to accept at a door.
     ///
     /// # Errors
     ///
     /// In words: its process did not start.
     pub(crate) async fn open(&self, door: Door) -> Result<(), String> {
-        let spec = door.child_spec(&self.0.admission);
+        let spec = door.child_spec();
         let started = self.supervisor()?.start_child(spec).await;
         started.map_err(|error| format!("cannot listen at {}: {error}", door.address))?;
         self.0.open.lock().push(door);
@@ -196,6 +203,7 @@ impl Doors {
                 tracing::warn!(target: "natter::node", address = open.address, %error, "backlog not changed");
             }
             open.takes.0.store(Arc::new(takes));
+            open.gate.set(gate(listener, &self.0.admission));
         }
     }
 
@@ -213,7 +221,7 @@ pub(crate) fn listen(loaded: &Loaded) -> Result<Listening, ServerError> {
     let mut listening = Listening::new();
     for listener in &loaded.listeners {
         for address in &listener.address {
-            let bound = bind(listener, address, loaded)?;
+            let bound = bind(listener, address, loaded, &[])?;
             if !bound.is_empty() {
                 listening.push((listener.clone(), address.clone(), bound));
             }
@@ -231,17 +239,23 @@ pub(crate) fn listen(loaded: &Loaded) -> Result<Listening, ServerError> {
 }
 
 /// Binds one address of a listener: several sockets where it is a name with several. Of listeners that nobody
-/// configured one that this machine has no address for is left out.
+/// configured one that this machine has no address for is left out. Those of `beside` that have the port go on
+/// listening.
 pub(crate) fn bind(
     listener: &Listener,
     address: &str,
     loaded: &Loaded,
+    beside: &[Door],
 ) -> Result<Vec<Bound>, ServerError> {
-    let bound = address.to_socket_addrs().and_then(|found| {
-        found
-            .map(|at| Bound::bind(at, listener.backlog))
-            .collect::<io::Result<Vec<Bound>>>()
-    });
+    let bind_one = |at: SocketAddr| {
+        let has_port = |door: &&Door| door.bound.local_addr().port() == at.port();
+        let others = beside.iter().filter(has_port);
+        let others: Vec<Arc<Bound>> = others.map(|door| Arc::clone(&door.bound)).collect();
+        Bound::bind_beside(at, listener.backlog, &others)
+    };
+    let bound = address
+        .to_socket_addrs()
+        .and_then(|found| found.map(bind_one).collect::<io::Result<Vec<Bound>>>());
     match bound {
         Err(why) if loaded.has_default_listeners() && why.kind() != io::ErrorKind::AddrInUse => {
             tracing::warn!(target: "natter::node", address, %why, "not listening there");
@@ -252,12 +266,6 @@ pub(crate) fn bind(
             why,
         }),
     }
-}
-
-/// The ports that an address means.
-pub(crate) fn ports(address: &str) -> Vec<u16> {
-    let found = address.to_socket_addrs().into_iter().flatten();
-    found.map(|at: SocketAddr| at.port()).collect()
 }
 
 pub(crate) fn warn_of_clear(listener: &Listener) {

@@ -14,9 +14,9 @@ use node::Configured;
 use session::Sessions;
 use web::{Clients, Web};
 
-use crate::doors::{Door, Doors, bind, ports, warn_of_clear};
+use crate::doors::{Door, Doors, bind, warn_of_clear};
 use crate::houses::Houses;
-use crate::server::{ServerError, certificate_sources, session_policy, web_settings};
+use crate::server::{budget_options, certificate_sources, session_policy, web_settings};
 use crate::settings::{Listener, Loaded, Settings};
 
 /// Makes what clients that come by HTTP get of a configuration.
@@ -203,6 +203,9 @@ impl Plan {
         works
             .sessions
             .set_policy(session_policy(&new.settings.limits));
+        let budgets = works.sessions.auth.budgets();
+        budgets.set(budget_options(&new.settings.limits));
+        works.doors.admit(&new.settings.limits);
         works.web.set(web_settings(&new.settings.http));
         works.web.set_clients((works.clients)(new));
         for (door, listener) in &self.kept {
@@ -225,33 +228,18 @@ impl Plan {
         Ok(lines)
     }
 
-    /// Opens a listener. Where a listener that is to be closed stands in its way (`127.0.0.1:5222` becomes
-    /// `0.0.0.0:5222`), that one is closed first.
+    /// Opens a listener. One that is to be closed may have its port (`127.0.0.1:5222` becomes `0.0.0.0:5222`): it
+    /// listens until everything has succeeded, so that it cannot be lost to somebody else.
     async fn open(
-        &mut self,
+        &self,
         works: &Works,
         new: &Loaded,
         listener: &Listener,
         address: &str,
         done: &mut Vec<Done>,
     ) -> Result<(), String> {
-        let bound = loop {
-            let error = match bind(listener, address, new) {
-                Ok(bound) => break bound,
-                Err(error) => error,
-            };
-            let in_use = |error: &ServerError| matches!(error, ServerError::Listen { why, .. } if why.kind() == std::io::ErrorKind::AddrInUse);
-            let wanted = ports(address);
-            let in_its_way = |door: &Door| wanted.contains(&door.bound.local_addr().port());
-            match self.closed.iter().position(in_its_way) {
-                Some(at) if in_use(&error) => {
-                    let door = self.closed.remove(at);
-                    works.doors.close(&door).await?;
-                    done.push(Done::Closed(door));
-                }
-                _ => return Err(error.to_string()),
-            }
-        };
+        let bound = bind(listener, address, new, &self.closed);
+        let bound = bound.map_err(|error| error.to_string())?;
         for door in works.doors.make(listener, address, bound, new) {
             works.doors.open(door.clone()).await?;
             done.push(Done::Opened(door));
@@ -289,7 +277,6 @@ impl Plan {
 /// A step that was done, with what it takes to undo it.
 enum Done {
     Opened(Door),
-    Closed(Door),
     Begun(String),
     /// A module, and the options it had, if it ran.
     Module(Host, &'static str, Option<config::Section>),
@@ -306,7 +293,6 @@ impl Done {
     async fn undo(self, works: &Works) -> Result<(), String> {
         match self {
             Done::Opened(door) => works.doors.close(&door).await,
-            Done::Closed(door) => works.doors.open(door).await,
             Done::Begun(name) => works.houses.end(&name).await,
             Done::Module(host, name, before) => {
                 let enabled = before.is_some();

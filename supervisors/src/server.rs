@@ -431,14 +431,19 @@ fn auth_options(loaded: &Loaded) -> AuthOptions {
     let usual = AuthOptions::default();
     AuthOptions {
         hashing: limits.password_hashes.unwrap_or(usual.hashing),
-        budgets: BudgetOptions {
-            per_account: limits.failed_logins_per_account,
-            per_address: limits.failed_logins_per_address,
-            delay: limits.failed_login_delay,
-            longest: limits.failed_login_delay_max,
-            forget_after: limits.failed_logins_forgotten,
-        },
+        budgets: budget_options(limits),
         ..usual
+    }
+}
+
+/// How failed logins are borne.
+pub(crate) fn budget_options(limits: &Limits) -> BudgetOptions {
+    BudgetOptions {
+        per_account: limits.failed_logins_per_account,
+        per_address: limits.failed_logins_per_address,
+        delay: limits.failed_login_delay,
+        longest: limits.failed_login_delay_max,
+        forget_after: limits.failed_logins_forgotten,
     }
 }
 

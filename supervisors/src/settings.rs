@@ -84,9 +84,9 @@ options! {
         /// Connections that may wait to be accepted.
         pub backlog: u32 [1..] = 1024,
         /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2, that names the client's address.
-        pub proxy_protocol: bool = false => Restart,
+        pub proxy_protocol: bool = false => NewConnections,
         /// Networks in which the proxies stand; with `proxy_protocol` all others are turned away.
-        pub proxies: Vec<KnownNetwork> = KnownNetwork::loopback() => Restart,
+        pub proxies: Vec<KnownNetwork> = KnownNetwork::loopback() => NewConnections,
     }
 }
 
@@ -145,23 +145,23 @@ options! {
         /// Time from the connection to a bound resource.
         pub login_within: Duration [Duration::from_secs(1)..] = Duration::from_secs(60) => NewConnections,
         /// Connections at once that have not logged in; further ones wait until one has, or has gone.
-        pub connections_before_login: usize [1..] = 4096 => Restart,
+        pub connections_before_login: usize [1..] = 4096 => NewConnections,
         /// Of these, the most from one address (in IPv6 from one /64 network); further ones are closed. Addresses of this machine have no such limit.
-        pub connections_before_login_per_address: usize [1..] = 256 => Restart,
+        pub connections_before_login_per_address: usize [1..] = 256 => NewConnections,
         /// TLS handshakes at once; further ones wait for their turn.
         pub tls_handshakes: usize [1..] = 256 => Restart,
         /// Passwords hashed at once; half of the processors unless said.
         pub password_hashes: Option<usize> => Restart,
         /// Failed logins of one account before the next has to wait.
-        pub failed_logins_per_account: u32 = 10 => Restart,
+        pub failed_logins_per_account: u32 = 10,
         /// Failed logins from one address (in IPv6 from one /64 network) before the next has to wait. Addresses of this machine never wait.
-        pub failed_logins_per_address: u32 = 30 => Restart,
+        pub failed_logins_per_address: u32 = 30,
         /// How long the first of them waits; each further failure doubles it.
-        pub failed_login_delay: Duration [Duration::from_millis(1)..] = Duration::from_secs(1) => Restart,
+        pub failed_login_delay: Duration [Duration::from_millis(1)..] = Duration::from_secs(1),
         /// How long a login waits at most.
-        pub failed_login_delay_max: Duration [Duration::from_secs(1)..] = Duration::from_secs(15 * 60) => Restart,
+        pub failed_login_delay_max: Duration [Duration::from_secs(1)..] = Duration::from_secs(15 * 60),
         /// Time without a failed login after which all are forgotten.
-        pub failed_logins_forgotten: Duration [Duration::from_secs(1)..] = Duration::from_secs(3600) => Restart,
+        pub failed_logins_forgotten: Duration [Duration::from_secs(1)..] = Duration::from_secs(3600),
         /// How long a client may take nothing of what it is written.
         pub write_stall: Duration [Duration::from_secs(1)..] = Duration::from_secs(30) => NewConnections,
         /// Bytes a second that one client may send in the long run; what is more is read later.

@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use otp::{Clock, Instant};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 /// How many budgets of a kind are remembered; those quiet for longest make room.
 const REMEMBERED: usize = 50_000;
@@ -63,7 +63,7 @@ pub struct Spent {
 /// The failure budgets of one server.
 pub struct Budgets {
     clock: Clock,
-    options: BudgetOptions,
+    options: RwLock<BudgetOptions>,
     spent: Mutex<Tables>,
 }
 
@@ -93,9 +93,18 @@ impl Budgets {
     pub(crate) fn new(clock: Clock, options: BudgetOptions) -> Budgets {
         Budgets {
             clock,
-            options,
+            options: RwLock::new(options),
             spent: Mutex::default(),
         }
+    }
+
+    /// Bears failures so from the next login on. Waits that were given stay.
+    pub fn set(&self, options: BudgetOptions) {
+        *self.options.write() = options;
+    }
+
+    fn options(&self) -> BudgetOptions {
+        self.options.read().clone()
     }
 
     /// How long a login has to wait before it is judged at all.
@@ -120,21 +129,17 @@ impl Budgets {
         let Some(counted) = Counted::of(login) else {
             return;
         };
-        let now = self.clock.now();
+        let (now, options) = (self.clock.now(), self.options());
         let mut tables = self.spent.lock();
         if let Some(address) = counted.address {
-            self.draw(
-                &mut tables.addresses,
-                address,
-                self.options.per_address,
-                now,
-            );
+            let free = options.per_address;
+            draw(&options, &mut tables.addresses, address, free, now);
         }
         if let Some(account) = counted.account
             && !tables.is_familiar(account, counted.address)
         {
-            let free = self.options.per_account;
-            self.draw(&mut tables.accounts, account.to_owned(), free, now);
+            let (free, account) = (options.per_account, account.to_owned());
+            draw(&options, &mut tables.accounts, account, free, now);
         }
     }
 
@@ -160,57 +165,9 @@ impl Budgets {
         familiar.push(address);
     }
 
-    fn draw<K: Eq + Hash + Clone>(
-        &self,
-        budgets: &mut HashMap<K, Entry>,
-        who: K,
-        free: u32,
-        now: Instant,
-    ) {
-        if budgets.len() >= REMEMBERED && !budgets.contains_key(&who) {
-            self.make_room(budgets, now);
-        }
-        let entry = budgets.entry(who).or_insert(Entry {
-            failures: 0,
-            last: now,
-            until: None,
-        });
-        if now - entry.last >= self.options.forget_after {
-            entry.failures = 0;
-        }
-        entry.failures = entry.failures.saturating_add(1);
-        entry.last = now;
-        entry.until = (entry.failures > free).then(|| now + self.delay(entry.failures - free - 1));
-    }
-
-    /// The wait after so many doublings.
-    fn delay(&self, doublings: u32) -> Duration {
-        let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
-        let delay = self.options.delay.checked_mul(factor);
-        delay.map_or(self.options.longest, |delay| {
-            delay.min(self.options.longest)
-        })
-    }
-
-    /// Forgets what is quiet, and at least an eighth.
-    fn make_room<K: Eq + Hash + Clone>(&self, budgets: &mut HashMap<K, Entry>, now: Instant) {
-        budgets.retain(|_, entry| now - entry.last < self.options.forget_after);
-        if budgets.len() < REMEMBERED {
-            return;
-        }
-        let mut by_age: Vec<(Instant, K)> = budgets
-            .iter()
-            .map(|(who, entry)| (entry.last, who.clone()))
-            .collect();
-        by_age.sort_by_key(|(last, _)| *last);
-        for (_, who) in by_age.into_iter().take(REMEMBERED / 8) {
-            budgets.remove(&who);
-        }
-    }
-
     /// The budgets that were drawn on and are not forgotten yet, the longest wait first.
     pub fn list(&self) -> Vec<Spent> {
-        let now = self.clock.now();
+        let (now, forget_after) = (self.clock.now(), self.options().forget_after);
         let tables = self.spent.lock();
         let accounts = tables
             .accounts
@@ -231,7 +188,7 @@ impl Budgets {
                     .map_or(Duration::ZERO, |until| until - now),
                 quiet: now - entry.last,
             })
-            .filter(|row| row.quiet < self.options.forget_after)
+            .filter(|row| row.quiet < forget_after)
             .collect();
         rows.sort_by(|a, b| b.wait.cmp(&a.wait).then_with(|| a.who.cmp(&b.who)));
         rows
@@ -250,6 +207,56 @@ impl Budgets {
         let address = who.parse().ok().map(network);
         let address = address.and_then(|at| tables.addresses.remove(&at));
         usize::from(account) + usize::from(address.is_some())
+    }
+}
+
+fn draw<K: Eq + Hash + Clone>(
+    options: &BudgetOptions,
+    budgets: &mut HashMap<K, Entry>,
+    who: K,
+    free: u32,
+    now: Instant,
+) {
+    if budgets.len() >= REMEMBERED && !budgets.contains_key(&who) {
+        make_room(options, budgets, now);
+    }
+    let entry = budgets.entry(who).or_insert(Entry {
+        failures: 0,
+        last: now,
+        until: None,
+    });
+    if now - entry.last >= options.forget_after {
+        entry.failures = 0;
+    }
+    entry.failures = entry.failures.saturating_add(1);
+    entry.last = now;
+    entry.until = (entry.failures > free).then(|| now + delay(options, entry.failures - free - 1));
+}
+
+/// The wait after so many doublings.
+fn delay(options: &BudgetOptions, doublings: u32) -> Duration {
+    let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
+    let delay = options.delay.checked_mul(factor);
+    delay.map_or(options.longest, |delay| delay.min(options.longest))
+}
+
+/// Forgets what is quiet, and at least an eighth.
+fn make_room<K: Eq + Hash + Clone>(
+    options: &BudgetOptions,
+    budgets: &mut HashMap<K, Entry>,
+    now: Instant,
+) {
+    budgets.retain(|_, entry| now - entry.last < options.forget_after);
+    if budgets.len() < REMEMBERED {
+        return;
+    }
+    let mut by_age: Vec<(Instant, K)> = budgets
+        .iter()
+        .map(|(who, entry)| (entry.last, who.clone()))
+        .collect();
+    by_age.sort_by_key(|(last, _)| *last);
+    for (_, who) in by_age.into_iter().take(REMEMBERED / 8) {
+        budgets.remove(&who);
     }
 }
 

@@ -8,9 +8,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// As many places as can be counted.
+const MOST: usize = Semaphore::MAX_PERMITS;
 
 /// The places for connections that have not logged in. Clones are the same.
 #[derive(Clone)]
@@ -18,25 +22,54 @@ pub struct Admission(Arc<Inner>);
 
 struct Inner {
     places: Arc<Semaphore>,
-    per_address: usize,
+    total: Mutex<Total>,
+    per_address: AtomicUsize,
     here: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// How many places there are to be.
+struct Total {
+    places: usize,
+    /// Places that are taken and will not be given again when they are free: there are to be fewer.
+    over: usize,
 }
 
 impl Admission {
     /// So many places, of which one address may have so many. At least one each.
     pub fn new(places: usize, per_address: usize) -> Admission {
+        let places = places.clamp(1, MOST);
         Admission(Arc::new(Inner {
-            places: Arc::new(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS))),
-            per_address: per_address.max(1),
+            places: Arc::new(Semaphore::new(places)),
+            total: Mutex::new(Total { places, over: 0 }),
+            per_address: AtomicUsize::new(per_address.max(1)),
             here: Mutex::default(),
         }))
+    }
+
+    /// As many places from now on. Nobody who has one loses it: with fewer, some are not given again.
+    pub fn set(&self, places: usize, per_address: usize) {
+        let places = places.clamp(1, MOST);
+        self.0
+            .per_address
+            .store(per_address.max(1), Ordering::Relaxed);
+        let mut total = self.0.total.lock();
+        let before = std::mem::replace(&mut total.places, places);
+        if let Some(more) = places.checked_sub(before) {
+            let back = total.over.min(more);
+            total.over -= back;
+            self.0.places.add_permits(more - back);
+        } else {
+            let fewer = before - places;
+            total.over += fewer - self.0.places.forget_permits(fewer);
+        }
     }
 
     /// Waits for a place.
     pub(crate) async fn place(&self) -> Place {
         let permit = Arc::clone(&self.0.places).acquire_owned().await;
         Place {
-            _permit: permit.expect("the places are never closed"),
+            permit: Some(permit.expect("the places are never closed")),
+            of: Arc::clone(&self.0),
         }
     }
 
@@ -63,7 +96,7 @@ impl Admission {
         }
         let mut here = self.0.here.lock();
         let count = here.entry(address).or_default();
-        if *count >= self.0.per_address {
+        if *count >= self.0.per_address.load(Ordering::Relaxed) {
             return None;
         }
         *count += 1;
@@ -84,7 +117,20 @@ impl fmt::Debug for Admission {
 
 /// A place whose holder's address is not known yet.
 pub(crate) struct Place {
-    _permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
+    of: Arc<Inner>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut total = self.of.total.lock();
+        if total.over > 0
+            && let Some(permit) = self.permit.take()
+        {
+            total.over -= 1;
+            permit.forget();
+        }
+    }
 }
 
 /// The ticket of one connection. Dropped when it has logged in, or with the connection.
@@ -154,6 +200,36 @@ mod tests {
             .into();
         assert!(enter(&admission, "2001:db8::3").is_none(), "one network");
         assert!(enter(&admission, "2001:db8:0:1::3").is_some());
+    }
+
+    #[test]
+    fn places_are_added_and_taken_back_while_people_have_them() {
+        let admission = Admission::new(2, 1);
+        let mut here: Vec<_> = ["192.0.2.1", "192.0.2.2"]
+            .map(|address| enter(&admission, address).expect("a ticket"))
+            .into();
+        assert!(enter(&admission, "192.0.2.3").is_none());
+        admission.set(3, 2);
+        here.push(enter(&admission, "192.0.2.1").expect("a place more, and a share"));
+        assert!(admission.is_full());
+        // Fewer: nobody has to go, and nobody comes before there is room again.
+        admission.set(1, 2);
+        here.pop();
+        here.pop();
+        assert!(enter(&admission, "192.0.2.4").is_none());
+        here.pop();
+        let one = enter(&admission, "192.0.2.4").expect("the one place");
+        assert!(enter(&admission, "192.0.2.5").is_none());
+        // Fewer and more again, while one place is still over.
+        admission.set(3, 2);
+        here.push(enter(&admission, "192.0.2.5").expect("a place"));
+        here.push(enter(&admission, "192.0.2.6").expect("a place"));
+        admission.set(1, 2);
+        admission.set(2, 2);
+        drop(one);
+        assert!(enter(&admission, "192.0.2.7").is_none());
+        here.pop();
+        assert!(enter(&admission, "192.0.2.7").is_some());
     }
 
     #[test]

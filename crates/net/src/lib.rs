@@ -21,7 +21,7 @@ pub use certificates::{
     Covered, PreparedCertificates, SelfSigned, Sources,
 };
 pub use dial::{DialError, Dialed, Dialer, Trust};
-pub use listener::{Accept, Bound, Gate, ListenerLimits, PeerAddr, listener_child};
+pub use listener::{Accept, Bound, Gate, ListenerLimits, LiveGate, PeerAddr, listener_child};
 #[cfg(target_os = "linux")]
 pub use notify::Notify;
 pub use proxy::Network;

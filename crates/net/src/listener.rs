@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use otp::{ChildSpec, Clock, Ctx, ExitReason, GenServer, Init, Instant};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -49,6 +49,28 @@ pub struct Gate {
     pub proxies: Option<Arc<[Network]>>,
 }
 
+/// A gate that can be exchanged while its acceptor runs: it holds for connections that come from then on. Clones are
+/// the same.
+#[derive(Clone, Debug)]
+pub struct LiveGate(Arc<RwLock<Gate>>);
+
+impl LiveGate {
+    /// Lets connections in so from now on.
+    pub fn set(&self, gate: Gate) {
+        *self.0.write() = gate;
+    }
+
+    fn now(&self) -> Gate {
+        self.0.read().clone()
+    }
+}
+
+impl From<Gate> for LiveGate {
+    fn from(gate: Gate) -> LiveGate {
+        LiveGate(Arc::new(RwLock::new(gate)))
+    }
+}
+
 /// A bound, listening socket.
 #[derive(Debug)]
 pub struct Bound {
@@ -72,6 +94,41 @@ impl Bound {
             backlog,
             socket: Mutex::new(Some(socket)),
         })
+    }
+
+    /// As [`bind`](Self::bind), where sockets of this server listen at the same port of overlapping addresses
+    /// (`127.0.0.1:5222`, and now `0.0.0.0:5222`). They go on listening, so that nothing has to be closed to try, and
+    /// nobody else can take the port in between. Before and after it the system keeps two listeners apart as ever.
+    ///
+    /// # Errors
+    ///
+    /// As there: somebody else is in the way. The others listen as before. Also where the system has no `SO_REUSEPORT`.
+    pub fn bind_beside(
+        address: SocketAddr,
+        backlog: u32,
+        others: &[Arc<Bound>],
+    ) -> io::Result<Bound> {
+        let shared: io::Result<Vec<Shared>> = others.iter().map(|other| other.share()).collect();
+        let shared = shared?;
+        let socket = listen_as(address, backlog, !shared.is_empty())?;
+        Ok(Bound {
+            address: socket.local_addr()?,
+            backlog,
+            socket: Mutex::new(Some(socket)),
+        })
+    }
+
+    /// Lets another socket of this server be bound beside this one while the guard is held.
+    fn share(&self) -> io::Result<Shared> {
+        let shared = match &*self.socket.lock() {
+            Some(socket) => {
+                let socket = socket.try_clone()?;
+                share_port(&socket, true)?;
+                Some(socket)
+            }
+            None => None,
+        };
+        Ok(Shared(shared))
     }
 
     /// The address with the port that was picked.
@@ -109,7 +166,35 @@ impl Bound {
     }
 }
 
+/// A socket whose port can be shared, until this is dropped.
+struct Shared(Option<StdListener>);
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(socket) = &self.0
+            && let Err(error) = share_port(socket, false)
+        {
+            tracing::warn!(target: "natter::net", %error, "a port stays shared");
+        }
+    }
+}
+
+#[cfg(unix)]
+fn share_port<'a>(socket: impl Into<SockRef<'a>>, is_shared: bool) -> io::Result<()> {
+    socket.into().set_reuse_port(is_shared)
+}
+
+#[cfg(not(unix))]
+fn share_port<'a>(_socket: impl Into<SockRef<'a>>, _is_shared: bool) -> io::Result<()> {
+    Err(io::ErrorKind::AddrInUse.into())
+}
+
 fn listen(address: SocketAddr, backlog: u32) -> io::Result<StdListener> {
+    listen_as(address, backlog, false)
+}
+
+/// With `beside` other sockets of this server may have the port; from then on nobody else.
+fn listen_as(address: SocketAddr, backlog: u32, beside: bool) -> io::Result<StdListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -121,8 +206,14 @@ fn listen(address: SocketAddr, backlog: u32) -> io::Result<StdListener> {
     // Connections of an earlier run may still be waiting to be forgotten.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    if beside {
+        share_port(&socket, true)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    if beside {
+        share_port(&socket, false)?;
+    }
     Ok(socket.into())
 }
 
@@ -156,9 +247,10 @@ pub fn listener_child(
     id: impl Into<String>,
     bound: Arc<Bound>,
     on: Arc<dyn Accept>,
-    gate: Gate,
+    gate: impl Into<LiveGate>,
     limits: ListenerLimits,
 ) -> ChildSpec {
+    let gate = gate.into();
     ChildSpec::worker::<Acceptor>(id, move || Args {
         bound: bound.clone(),
         on: on.clone(),
@@ -171,7 +263,7 @@ pub fn listener_child(
 pub(crate) struct Args {
     bound: Arc<Bound>,
     on: Arc<dyn Accept>,
-    gate: Gate,
+    gate: LiveGate,
     limits: ListenerLimits,
 }
 
@@ -218,7 +310,7 @@ impl GenServer for Acceptor {
 struct Accepting {
     listener: TcpListener,
     on: Arc<dyn Accept>,
-    gate: Gate,
+    gate: LiveGate,
     limits: ListenerLimits,
     clock: Clock,
     told_full: Mutex<Option<Instant>>,
@@ -239,6 +331,7 @@ impl Accepting {
         // Connections whose proxy has not said yet where they come from: each holds a place.
         let mut unsaid = FuturesUnordered::new();
         loop {
+            let admission = self.gate.now().admission;
             tokio::select! {
                 accepted = self.listener.accept(), if waiting.is_none() => match accepted {
                     Ok(accepted) => {
@@ -247,10 +340,10 @@ impl Accepting {
                     }
                     Err(error) => self.bear(&error).await,
                 },
-                place = self.gate.admission.place(), if waiting.is_some() => {
+                place = admission.place(), if waiting.is_some() => {
                     let (socket, remote) = waiting.take().expect("somebody waits for this place");
                     match self.arrived(socket, remote, place) {
-                        Some(arrival) if self.gate.proxies.is_some() => {
+                        Some(arrival) if self.gate.now().proxies.is_some() => {
                             unsaid.push(self.ask_proxy(arrival));
                         }
                         Some(arrival) => self.hand_over(arrival).await,
@@ -282,7 +375,7 @@ impl Accepting {
     /// Says that others have to wait, at most once a minute.
     fn tell_if_full(&self) {
         const AGAIN: Duration = Duration::from_secs(60);
-        if !self.gate.admission.is_full() {
+        if !self.gate.now().admission.is_full() {
             return;
         }
         let now = self.clock.now();
@@ -299,15 +392,9 @@ impl Accepting {
     /// Replaces the proxy's address by the client's.
     async fn ask_proxy(&self, mut arrival: Arrival) -> Option<Arrival> {
         let proxy = arrival.peer.remote;
-        let trusted = self
-            .gate
-            .proxies
-            .iter()
-            .flat_map(|networks| networks.iter());
-        if !trusted
-            .into_iter()
-            .any(|network| network.contains(proxy.ip()))
-        {
+        let proxies = self.gate.now().proxies;
+        let mut trusted = proxies.iter().flat_map(|networks| networks.iter());
+        if !trusted.any(|network| network.contains(proxy.ip())) {
             tracing::info!(target: "natter::net", address = %proxy.ip(), "connection closed: not one of the listener's proxies");
             return None;
         }
@@ -331,7 +418,8 @@ impl Accepting {
             peer,
             place,
         } = arrival;
-        let Some(ticket) = self.gate.admission.ticket(place, peer.remote.ip()) else {
+        let admission = self.gate.now().admission;
+        let Some(ticket) = admission.ticket(place, peer.remote.ip()) else {
             tracing::info!(
                 target: "natter::net",
                 address = %peer.remote.ip(),
@@ -424,7 +512,8 @@ mod tests {
             gate: Gate {
                 admission: Admission::new(1, 1),
                 proxies: None,
-            },
+            }
+            .into(),
             limits: ListenerLimits::default(),
             clock,
             told_full: Mutex::default(),

@@ -259,3 +259,28 @@ fn both_families_share_a_port() {
         "the IPv6 socket takes IPv6 only"
     );
 }
+
+#[tokio::test]
+async fn a_socket_is_bound_beside_ours_and_by_nobody_else() {
+    let old = Bound::bind(([127, 0, 0, 1], 0).into(), 8).expect("a port");
+    let old = Arc::new(old);
+    let at = old.local_addr();
+    let wide = SocketAddr::from(([0, 0, 0, 0], at.port()));
+    let in_use = |bound: std::io::Result<Bound>| {
+        bound.expect_err("the port is taken").kind() == ErrorKind::AddrInUse
+    };
+    assert!(in_use(Bound::bind(wide, 8)), "without asking");
+    // Somebody else's in the way: ours listens on as if nothing had been.
+    let other = std::net::TcpListener::bind(("127.0.0.2", at.port())).expect("a port");
+    assert!(in_use(Bound::bind_beside(wide, 8, &[Arc::clone(&old)])));
+    TcpStream::connect(at).await.expect("it listens");
+    drop(other);
+    let new = Bound::bind_beside(wide, 8, &[Arc::clone(&old)]).expect("beside ours");
+    TcpStream::connect(at).await.expect("both listen");
+    assert!(in_use(Bound::bind(wide, 8)), "nobody else beside them");
+    old.close();
+    TcpStream::connect(at).await.expect("the new one listens");
+    new.close();
+    let refused = TcpStream::connect(at).await.expect_err("nobody listens");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}

@@ -117,6 +117,17 @@ async fn wrong_passwords_are_counted_by_the_clients_address() {
     let listed = house.done("failed_login_list").await;
     assert!(listed.contains("192.0.2.1"), "{listed}");
     assert!(!listed.contains("127.0.0.1"), "{listed}");
+
+    // How many are free is said anew, and holds from the next one on.
+    let stricter = behind_a_proxy().replace("per_address = 2", "per_address = 0");
+    house.writes(&stricter);
+    let done = house.done("reload_config").await;
+    assert!(
+        done.contains("limits.failed_logins_per_address: 2 → 0") && !done.contains("restart"),
+        "{done}"
+    );
+    assert_eq!(codes("wrong", "192.0.2.3").await, 401);
+    assert_eq!(codes("secret", "192.0.2.3").await, 503);
     house.stop().await;
 }
 

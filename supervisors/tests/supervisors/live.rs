@@ -150,6 +150,68 @@ async fn limits_hold_for_new_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn proxies_are_asked_from_the_reload_on() {
+    let (house, at, plain) = open().await;
+    let client = "PROXY TCP4 192.0.2.1 198.51.100.1 40000 5222\r\n";
+    let mut standing = Peer::dial(at).await;
+    standing.opens("a.example").await;
+    house.writes_whole(&format!("{HOSTS}{plain}proxy_protocol = true\n"));
+    let done = house.done("reload_config").await;
+    let line = format!("listener c2s {at}.proxy_protocol: false → true, for new connections");
+    assert!(done.contains(&line), "{done}");
+    let mut new = Peer::dial(at).await;
+    new.says(client).await;
+    assert!(new.opens("a.example").await.contains("features"));
+    assert!(turned_away(at, "<stream:stream to='a.example'>").await);
+    house.writes_whole(&format!(
+        "{HOSTS}{plain}proxy_protocol = true\nproxies = [\"192.0.2.0/24\"]\n"
+    ));
+    house.done("reload_config").await;
+    assert!(turned_away(at, client).await);
+    house.writes_whole(&format!("{HOSTS}{plain}"));
+    house.done("reload_config").await;
+    assert!(greeting(at, "a.example").await.contains("features"));
+    standing.says("</stream:stream>").await;
+    standing.hears("</stream:stream>").await;
+    drop((standing, new));
+    house.stop().await;
+}
+
+/// Whether a connection ends without a word when this is said.
+async fn turned_away(at: SocketAddr, text: &str) -> bool {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut socket = tokio::net::TcpStream::connect(at)
+        .await
+        .expect("it listens");
+    let written = socket.write_all(text.as_bytes()).await;
+    let mut heard = Vec::new();
+    // With what was not read there the end may be a reset.
+    let _ = socket.read_to_end(&mut heard).await;
+    written.is_ok() && heard.is_empty()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_get_more_places_and_fewer() {
+    let (house, at, plain) = open().await;
+    let places =
+        |count: u32| format!("{HOSTS}{plain}[limits]\nconnections_before_login = {count}\n");
+    house.writes_whole(&places(1));
+    let done = house.done("reload_config").await;
+    let line = "limits.connections_before_login: 4096 → 1, for new connections";
+    assert!(done.contains(line), "{done}");
+    let mut first = Peer::dial(at).await;
+    first.opens("a.example").await;
+    // Connected, and it waits for a place.
+    let mut second = Peer::dial(at).await;
+    second.says("<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0' to='a.example'>").await;
+    house.writes_whole(&places(2));
+    house.done("reload_config").await;
+    second.hears("features").await;
+    drop((first, second));
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn certificates_follow_the_files() {
     let authority = Authority::new();
     let folder = tempfile::tempdir().expect("a folder");
@@ -242,13 +304,31 @@ async fn a_taken_port_leaves_all_as_before() {
     assert_same(&state(&house).await, &before);
     assert!(!is_open(fine).await);
     assert!(greeting(at, "c.example").await.contains("host-unknown"));
-    // Also where an open listener had to be closed to try.
+    // Also where an open listener has the port that is wanted: it is not closed to try, not for a moment.
     let narrow = TcpListener::bind(("127.0.0.2", at.port())).expect("a port");
     let wide = format!("0.0.0.0:{}", at.port());
     house.writes_whole(&format!("{HOSTS}{}", listener(&wide, "off")));
-    let why = house.refused("reload_config").await;
-    assert!(why.contains(&format!("cannot listen at {wide}")), "{why}");
+    let watch = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let goes_on = std::sync::Arc::clone(&watch);
+    let refused = std::thread::spawn(move || {
+        let (mut refused, mut dialled) = (0, 0);
+        // Not so often that this machine runs out of ports.
+        while goes_on.load(std::sync::atomic::Ordering::Relaxed) && dialled < 2000 {
+            dialled += 1;
+            refused += u32::from(std::net::TcpStream::connect(at).is_err());
+        }
+        refused
+    });
+    for _ in 0..3 {
+        let why = house.refused("reload_config").await;
+        assert!(why.contains(&format!("cannot listen at {wide}")), "{why}");
+        assert!(!why.contains("but"), "{why}");
+    }
+    watch.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(refused.join().expect("it only dials"), 0);
     assert!(greeting(at, "a.example").await.contains("features"));
+    let before = house.server.addresses();
+    assert!(before.iter().any(|address| address.at == at), "{before:?}");
     drop((narrow, taken));
     house.done("reload_config").await;
     house.stop().await;

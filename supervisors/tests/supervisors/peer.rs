@@ -18,17 +18,9 @@ pub struct Peer {
 
 impl Peer {
     pub async fn dial(at: SocketAddr) -> Peer {
-        // Somebody else's connection may have the port for a moment in which a reload closes and opens it.
-        let connected = async {
-            loop {
-                match TcpStream::connect(at).await {
-                    Ok(socket) => return socket,
-                    Err(_) => tokio::task::yield_now().await,
-                }
-            }
-        };
+        let connected = TcpStream::connect(at);
         let connected = otp::Clock::real().timeout(PATIENCE, connected).await;
-        let socket = connected.expect("somebody listens");
+        let socket = connected.expect("in time").expect("somebody listens");
         let heard = String::new();
         Peer { socket, heard }
     }
