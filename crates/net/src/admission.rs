@@ -77,7 +77,11 @@ impl Admission {
     /// or too many came from there.
     pub fn ticket_now(&self, address: IpAddr) -> Option<Ticket> {
         let permit = Arc::clone(&self.0.places).try_acquire_owned().ok()?;
-        self.ticket(Place { _permit: permit }, address)
+        let place = Place {
+            permit: Some(permit),
+            of: Arc::clone(&self.0),
+        };
+        self.ticket(place, address)
     }
 
     /// Whether somebody has to wait for a place.
