@@ -256,7 +256,7 @@ pub(crate) async fn may_send(sessions: &Sessions, entry: &Entry, stanza: &Stanza
         return true;
     }
     let fold = PrivacyCheckPacket {
-        account: entry.jid.to_bare(),
+        account: entry.jid.clone().into_bare(),
         session: Some(entry.jid.clone()),
         direction: Direction::Out,
         stanza: stanza.clone(),
