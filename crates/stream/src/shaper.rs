@@ -68,7 +68,7 @@ impl Shaper {
         if earned > 0 {
             // What is left of a byte is not lost: the time it took counts again.
             let spent = (earned * 1_000_000).div_ceil(per_second);
-            self.at = self.at + Duration::from_micros(u64::try_from(spent).unwrap_or(u64::MAX));
+            self.at += Duration::from_micros(u64::try_from(spent).unwrap_or(u64::MAX));
             let earned = i128::try_from(earned).unwrap_or(i128::MAX);
             self.tokens = self
                 .tokens
