@@ -400,7 +400,7 @@ mod tests {
                 for expected in ["open a.example", "a", "b", "c", "close"] {
                     assert_eq!(heard(&mut ours).await, expected);
                 }
-                assert_eq!(heard(&mut ours).await, "eof");
+                assert_eq!(heard(&mut ours).await, "end");
             };
             tokio::join!(talk, listen);
         }
