@@ -7,6 +7,10 @@ page_chats() {
     local pictures="$kept/webchat"
     rm -rf "$pictures"
     mkdir -p "$pictures"
+    # People of its own: whom other clients have made contacts asks nobody any more.
+    export ANNA_PASSWORD="anna's secret" BEN_PASSWORD="ben's secret"
+    register anna "$host" "$ANNA_PASSWORD"
+    register ben "$host" "$BEN_PASSWORD"
     natterctl module_start "$host" mod_webchat
     say "$(chromium --version 2>/dev/null)"
     if bounded 300 node "$here/node/browser.js" "http://$host:$http" "$(command -v chromium)" "$pictures" >"$scratch/page" 2>&1 &&
