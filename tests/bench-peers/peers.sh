@@ -210,11 +210,12 @@ LUA
 
 # What the runs were made with, for the head of the page.
 settings() {
-    local peer disk
+    local peer disk aged=""
     disk="$(df --output=fstype "$scratch" | tail -n 1)"
+    case " $states " in *" aged "*) aged=" Aged: after $age registrations and logins." ;; esac
     cat <<MD
 Printed by \`make bench-peers\`: $rounds rounds, all servers in turn for each workload, the generator on the same machine. Fresh: the
-process begins anew with each round. Aged: after $age registrations and logins. Counts scaled by $scale.
+process begins anew with each round.$aged Counts scaled by $scale.
 
 MD
     for peer in $peers; do

@@ -50,7 +50,14 @@ pub async fn offline() -> Result<(), String> {
     };
     let sending = tokio::spawn(send(Arc::clone(&house)));
     let outcome = recipient.come_and_go().await;
-    outcome.map_err(|why| format!("seed {seed}, {} logins: {why}", recipient.logins))?;
+    if let Err(why) = outcome {
+        // What is out of its place may have gone back to its sender.
+        let sender = tests::deadline::within(sending).await;
+        let logins = recipient.logins;
+        return Err(format!(
+            "seed {seed}, {logins} logins: {why}; the sender: {sender:?}"
+        ));
+    }
     sending.await.map_err(|error| error.to_string())??;
     if recipient.logins < 10 || recipient.hushes < 10 {
         return Err("the recipient hardly moved".to_owned());
