@@ -160,6 +160,7 @@ async fn page(host: Host, mut asked: OfflinePage) -> Flow<OfflinePage> {
             Ok(entries) => entries,
             Err(error) => {
                 tracing::error!(target: "natter::offline", account = %asked.account, %error, "queue not read");
+                asked.unreadable = true;
                 break;
             }
         };

@@ -7,12 +7,24 @@ use std::sync::Arc;
 
 use otp::Pid;
 use parking_lot::Mutex;
-use router::{Accountant, Outcome, Receipt, Router};
+use router::{Accountant, Folded, Outcome, Receipt, Router};
 use xmpp::BareJid;
 
 use crate::c2s::{C2s, Cast};
 use crate::hooks::{OfflineDelivered, OfflinePage, Waiting};
 use crate::table::Entry;
+
+/// How often in a row a queue that cannot be read is read again before live messages wait for it no longer.
+const TRIES: u32 = 30;
+
+/// The queue could not be read. What stands in it stays there.
+#[derive(Debug)]
+pub(crate) enum Unreadable {
+    /// It is to be tried again.
+    ForNow,
+    /// It was tried too often.
+    ForLong,
+}
 
 /// How far a session has handed out the queue.
 #[derive(Default)]
@@ -23,22 +35,44 @@ pub(crate) struct Flush {
     pub(crate) again: bool,
     /// It was at its end, and nothing more is stored but what is on its way there: that is waited for.
     pub(crate) waits: bool,
+    /// How often in a row it could not be read.
+    failed: u32,
 }
 
 impl Flush {
     /// The next messages, oldest first.
-    pub(crate) async fn fetch(&mut self, router: &Router, account: &BareJid) -> Vec<Waiting> {
+    ///
+    /// # Errors
+    ///
+    /// The queue could not be read; it then waits to be looked into again, if that is worth it.
+    pub(crate) async fn fetch(
+        &mut self,
+        router: &Router,
+        account: &BareJid,
+    ) -> Result<Vec<Waiting>, Unreadable> {
         let fold = OfflinePage {
             account: account.clone(),
             after: self.after,
             page: Vec::new(),
+            unreadable: false,
         };
-        router
-            .fold_wait(fold)
-            .await
-            .value()
-            .map(|fold| fold.page)
-            .unwrap_or_default()
+        let page = match router.fold_wait(fold).await {
+            Folded::Done(fold) | Folded::Stopped(fold) if !fold.unreadable => Some(fold.page),
+            Folded::Dropped => Some(Vec::new()),
+            Folded::Done(_) | Folded::Stopped(_) | Folded::Denied => None,
+        };
+        match page {
+            Some(page) => {
+                self.failed = 0;
+                Ok(page)
+            }
+            None if self.failed < TRIES => {
+                self.failed += 1;
+                self.waits = true;
+                Err(Unreadable::ForNow)
+            }
+            None => Err(Unreadable::ForLong),
+        }
     }
 
     /// Whether more was stored meanwhile; if so, reads on from the front, where it may stand.

@@ -147,10 +147,13 @@ pub struct OfflinePage {
     pub after: Option<i64>,
     /// The messages; empty when no more wait.
     pub page: Vec<Waiting>,
+    /// Whether more wait cannot be told now: the session asks again in a second, and live messages wait
+    /// behind the queue meanwhile.
+    pub unreadable: bool,
 }
 
 hook!(OfflinePage, "offline_page", by "c2s", in "the session that becomes available", carries "a page of messages",
-    "stop: later handlers are skipped; drop: no messages", Continue, true, |h| h.account.domain().as_str());
+    "stop: later handlers are skipped; drop: no messages", Deny, true, |h| h.account.domain().as_str());
 
 /// Fold `offline_delivered`: these messages were written to a client and need not be kept.
 #[derive(Clone, Debug)]

@@ -247,7 +247,14 @@ async fn pass_over(host: Host, mut asked: OfflinePage) -> Flow<OfflinePage> {
             Verdict::Pass => page.push(waiting),
             Verdict::Refuse => refused.push(waiting.place),
             // The queue ends here for now, in order.
-            Verdict::CannotTell => return Flow::Next(OfflinePage { page, ..asked }),
+            Verdict::CannotTell => {
+                let unreadable = page.is_empty();
+                return Flow::Next(OfflinePage {
+                    page,
+                    unreadable,
+                    ..asked
+                });
+            }
         }
     }
     if !refused.is_empty() {
@@ -262,11 +269,12 @@ async fn pass_over(host: Host, mut asked: OfflinePage) -> Flow<OfflinePage> {
                 account: asked.account.clone(),
                 after: last,
                 page: Vec::new(),
+                unreadable: false,
             };
-            page = match host.router.fold_wait(next).await.value() {
-                Some(next) => next.page,
-                None => return Flow::Drop,
-            };
+            match host.router.fold_wait(next).await.value() {
+                Some(next) => (page, asked.unreadable) = (next.page, next.unreadable),
+                None => asked.unreadable = true,
+            }
         }
     }
     Flow::Next(OfflinePage { page, ..asked })

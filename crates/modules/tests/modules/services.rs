@@ -409,6 +409,7 @@ async fn messages_wait_in_order_until_they_are_written() {
         account: alice.clone(),
         after,
         page: Vec::new(),
+        unreadable: false,
     };
     let waiting = value(rig.host.router.fold_wait(page(None)).await).page;
     let ids: Vec<_> = waiting.iter().map(|waiting| waiting.stanza.id()).collect();

@@ -11,6 +11,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use otp::Ctx;
 use router::{Flags, Packet, Parcel};
@@ -18,7 +19,10 @@ use xmpp::Kind;
 
 use super::receive::for_client;
 use super::{C2s, Cast, Live, Mark};
-use crate::flush::{Flush, Page};
+use crate::flush::{Flush, Page, Unreadable};
+
+/// After how long a queue that could not be read is looked into again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a session has to do with the offline queue of its account, and what it holds back meanwhile.
 #[derive(Default)]
@@ -93,10 +97,11 @@ impl Live {
 }
 
 impl C2s {
-    /// Messages wait in the queue: it is its turn.
+    /// Messages wait in the queue: it is its turn. Also when the session takes no messages any more: what it was
+    /// given behind this word is newer than they are.
     pub(super) async fn look_into_queue(&mut self, ctx: &mut Ctx<Self>) {
         let Some(live) = &mut self.live else { return };
-        if self.end.ordered || !live.entry.takes_messages() {
+        if self.end.ordered {
             return;
         }
         match &mut live.queue.turn {
@@ -198,7 +203,15 @@ impl C2s {
             let Turn::Flush(flush) = &mut live.queue.turn else {
                 return;
             };
-            let waiting = flush.fetch(&self.sessions.router, &live.account).await;
+            let waiting = match flush.fetch(&self.sessions.router, &live.account).await {
+                Ok(waiting) => waiting,
+                Err(Unreadable::ForNow) => return look_again(ctx),
+                Err(Unreadable::ForLong) => {
+                    tracing::warn!(target: "natter::session", jid = %live.full, "the offline queue cannot be read: messages no longer wait for it");
+                    live.entry.set_queueing(false);
+                    return self.end_flush(ctx).await;
+                }
+            };
             if waiting.is_empty() {
                 // From now on live messages come and are held back, so that this comes to an end.
                 live.entry.set_queueing(false);
@@ -270,4 +283,14 @@ impl C2s {
             self.receive(parcel, ctx).await;
         }
     }
+}
+
+/// Has the session look into the queue after a while.
+fn look_again(ctx: &mut Ctx<C2s>) {
+    let (clock, me) = (ctx.clock().clone(), ctx.pid().clone());
+    ctx.spawn(async move {
+        clock.sleep(LOOK_AGAIN).await;
+        // A process that ends meanwhile needs not hear it.
+        let _ = me.cast(Cast::Flush);
+    });
 }

@@ -1,5 +1,11 @@
 //! The offline queue is handed out in order, each message once, whoever falls.
 
+use std::time::Duration;
+
+use router::Flow;
+use session::hooks::UserSendPacket;
+use xmpp::{Kind, PresenceType};
+
 use crate::rig::*;
 
 #[tokio::test]
@@ -198,5 +204,105 @@ async fn a_flush_that_a_slow_client_holds_up_is_bounded() {
         all == (0..200).collect::<Vec<_>>()
     })
     .await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_stored_late_is_not_overtaken_by_what_the_leaving_session_was_given() {
+    let rig = Rig::start().await.with_queue().await;
+    let leaving = Gate::default();
+    let gate = leaving.clone();
+    rig.hook(move |fold: UserSendPacket| {
+        let gate = gate.clone();
+        async move {
+            let is_presence = fold.stanza.kind() == Kind::Presence;
+            if is_presence && fold.stanza.presence_type() == PresenceType::Unavailable {
+                gate.pass().await;
+            }
+            Flow::Next(fold)
+        }
+    })
+    .await;
+    let mut bob = rig.login("bob", "phone").await;
+    let mut alice = rig.login("alice", "desk").await;
+    let mut other = rig.login("alice", "tablet").await;
+    rig.queue.storing.shut();
+    alice.says(&chat("bob@a.example", 1)).await;
+    rig.until("the first is being stored", |rig| {
+        rig.queue.storing.arrived() == 1
+    })
+    .await;
+    bob.says("<presence/>").await;
+    other.says(&chat("bob@a.example", 0)).await;
+    let heard = bob.hears("</message>").await;
+    assert_eq!(numbers(&heard), [0], "live messages come");
+    leaving.shut();
+    bob.says("<presence type='unavailable'/>").await;
+    rig.until("he is about to leave", |_| leaving.arrived() == 1)
+        .await;
+    rig.queue.storing.open();
+    alice.says(&chat("bob@a.example", 2)).await;
+    alice.sync().await;
+    leaving.open();
+    bob.says("<presence/>").await;
+    let mut heard = bob.hears("</message>").await;
+    heard += &bob.hears("</message>").await;
+    assert_eq!(numbers(&heard), [1, 2]);
+    rig.until("the queue is empty", |rig| rig.queue.numbers().is_empty())
+        .await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_queue_that_cannot_be_read_keeps_its_turn_and_is_read_again() {
+    let rig = Rig::start().await.with_queue().await;
+    rig.queue.fill(0..5);
+    rig.queue.unreadable.set(3);
+    let mut bob = rig.login("bob", "phone").await;
+    let mut alice = rig.login("alice", "desk").await;
+    bob.says("<presence/>").await;
+    rig.until("it was asked for", |rig| rig.queue.unreadable.left() == 2)
+        .await;
+    alice.says(&chat("bob@a.example/phone", 5)).await;
+    alice.sync().await;
+    assert!(numbers(&bob.sync().await).is_empty(), "it waits its turn");
+    for left in [1, 0] {
+        rig.hand.advance(Duration::from_secs(1)).await;
+        rig.until("it was asked for again", |rig| {
+            rig.queue.unreadable.left() == left
+        })
+        .await;
+    }
+    rig.hand.advance(Duration::from_secs(1)).await;
+    let mut heard = String::new();
+    for _ in 0..6 {
+        heard += &bob.hears("</message>").await;
+    }
+    assert_eq!(numbers(&heard), (0..6).collect::<Vec<_>>());
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_queue_that_is_never_read_does_not_keep_live_messages_for_ever() {
+    let rig = Rig::start().await.with_queue().await;
+    rig.queue.fill(0..5);
+    rig.queue.unreadable.set(31);
+    let mut bob = rig.login("bob", "phone").await;
+    let mut alice = rig.login("alice", "desk").await;
+    bob.says("<presence/>").await;
+    rig.until("it was asked for", |rig| rig.queue.unreadable.left() == 30)
+        .await;
+    alice.says(&chat("bob@a.example/phone", 5)).await;
+    alice.sync().await;
+    for left in (0..30).rev() {
+        rig.hand.advance(Duration::from_secs(1)).await;
+        rig.until("it was asked for again", |rig| {
+            rig.queue.unreadable.left() == left
+        })
+        .await;
+    }
+    let heard = bob.hears("</message>").await;
+    assert_eq!(numbers(&heard), [5]);
+    assert_eq!(rig.queue.numbers(), [0, 1, 2, 3, 4], "nothing is lost");
     rig.stop().await;
 }

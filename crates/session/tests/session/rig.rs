@@ -145,9 +145,13 @@ impl Rig {
     pub async fn with_queue(self) -> Rig {
         let queue = self.queue.clone();
         self.hook(move |mut fold: OfflineMessage| {
-            queue.store(fold.stanza.clone());
-            fold.kept = Kept::Stored;
-            async { Flow::Next(fold) }
+            let queue = queue.clone();
+            async move {
+                queue.storing.pass().await;
+                queue.store(fold.stanza.clone());
+                fold.kept = Kept::Stored;
+                Flow::Next(fold)
+            }
         })
         .await;
         let queue = self.queue.clone();
@@ -155,7 +159,10 @@ impl Rig {
             let queue = queue.clone();
             async move {
                 queue.reading.pass().await;
-                fold.page = queue.page(fold.after);
+                fold.unreadable = queue.unreadable.pass();
+                if !fold.unreadable {
+                    fold.page = queue.page(fold.after);
+                }
                 Flow::Next(fold)
             }
         })
@@ -356,8 +363,32 @@ impl Gate {
 pub struct Queue {
     kept: Arc<Mutex<BTreeMap<i64, Stanza>>>,
     next: Arc<Mutex<i64>>,
+    pub storing: Gate,
     pub reading: Gate,
     pub deleting: Gate,
+    /// How often it has yet to be asked for in vain.
+    pub unreadable: Countdown,
+}
+
+/// Says yes so many times, and then no.
+#[derive(Clone, Default)]
+pub struct Countdown(Arc<Mutex<usize>>);
+
+impl Countdown {
+    pub fn set(&self, times: usize) {
+        *self.0.lock() = times;
+    }
+
+    pub fn left(&self) -> usize {
+        *self.0.lock()
+    }
+
+    fn pass(&self) -> bool {
+        let mut left = self.0.lock();
+        let yes = *left > 0;
+        *left = left.saturating_sub(1);
+        yes
+    }
 }
 
 impl Queue {
