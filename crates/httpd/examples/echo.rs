@@ -2,7 +2,7 @@
 
 mod serve;
 
-use httpd::{Commands, Error, Flow, Frame, Handler, Outcome, Path, Request, WebSocket};
+use httpd::{Commands, Error, Flow, Frame, Handler, Outcome, Path, Request, WebSocket, WsOptions};
 
 #[derive(Clone)]
 struct Echo;
@@ -15,6 +15,12 @@ impl Handler for Echo {
 
 impl WebSocket for Echo {
     type Info = ();
+
+    fn options(&self) -> WsOptions {
+        let mut options = WsOptions::default();
+        (options.max_frame, options.max_message) = (16 << 20, 16 << 20);
+        options
+    }
 
     async fn handle(&mut self, frame: Frame, out: &mut Commands) -> Flow {
         if matches!(frame, Frame::Text(_) | Frame::Binary(_)) {

@@ -17,10 +17,8 @@ impl Handler for Hat {
 
 impl Rest for Hat {
     async fn content_types_provided(&mut self, _req: &mut Request) -> Decision<Vec<MediaType>> {
-        Ok(vec![
-            MediaType::new("text/plain"),
-            MediaType::new("application/json"),
-        ])
+        let types = ["text/plain", "application/json"];
+        Ok(types.map(MediaType::new).to_vec())
     }
 
     async fn generate_etag(&mut self, _req: &mut Request) -> Decision<Option<ETag>> {

@@ -68,4 +68,4 @@
 //! `q=0` refuses in every header; a range without parameters takes types with some; `*` is any language; without an
 //! entity tag `if-none-match` holds nothing; `if-modified-since` is for GET and HEAD; byte ranges are cut at the end of
 //! the body, are for GET, and `if-range` takes dates. A version of the WebSocket protocol other than 13 is 426, a key
-//! that is no key 400. There is no permessage-deflate: the library that reads the frames has none.
+//! that is no key 400. There is no permessage-deflate: decision 0011 says why.

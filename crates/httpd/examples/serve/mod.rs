@@ -1,5 +1,7 @@
-//! What all examples share: a server of a table on 127.0.0.1:8080, until it is interrupted.
+//! What all examples share: a server of a table, on 127.0.0.1:8080 unless another address is given, until it is
+//! interrupted.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +13,10 @@ pub async fn serve(paths: Vec<Path>) -> Result<(), Box<dyn std::error::Error>> {
     let system = System::new("example", Clock::real());
     let httpd = Httpd::new(&system, "http", Options::default());
     httpd.set_routes(Dispatch::compile(vec![Host::any().paths(paths)])?);
-    let bound = Arc::new(Bound::bind("127.0.0.1:8080".parse()?, 128)?);
+    let address = std::env::args().nth(1);
+    let address = address.as_deref().unwrap_or("127.0.0.1:8080").parse()?;
+    let bound = Arc::new(Bound::bind(address, 128)?);
+    writeln!(std::io::stderr(), "serving on {}", bound.local_addr())?;
     let admission = Admission::new(1000, 100);
     let gate = Gate {
         admission,

@@ -1,6 +1,8 @@
 //! The crate from outside, in one program.
 
 mod files;
+mod frames;
+mod h2;
 mod loops;
 mod plain;
 mod rest;
@@ -9,3 +11,4 @@ mod streams;
 mod tls;
 mod wire;
 mod ws;
+mod ws_cases;

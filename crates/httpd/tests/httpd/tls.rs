@@ -20,13 +20,13 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 /// A certificate for `localhost`, and the client's side of it.
-struct Trust {
-    certificates: Certificates,
+pub struct Trust {
+    pub certificates: Certificates,
     roots: RootCertStore,
     _folder: tempfile::TempDir,
 }
 
-fn trust() -> Trust {
+pub fn trust() -> Trust {
     let folder = tempfile::tempdir().expect("a folder");
     let own = SelfSigned {
         directory: folder.path().to_owned(),
@@ -54,7 +54,7 @@ fn trust() -> Trust {
     }
 }
 
-async fn dial(trust: &Trust, address: SocketAddr, alpn: &[&[u8]]) -> TlsStream<TcpStream> {
+pub async fn dial(trust: &Trust, address: SocketAddr, alpn: &[&[u8]]) -> TlsStream<TcpStream> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

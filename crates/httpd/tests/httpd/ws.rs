@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::frames::{BINARY, CLOSE, FIN, HANDSHAKE, PING, PONG, TEXT, frame, hear};
 use crate::stage::{Client, Stage, any, status};
 use httpd::{
     Commands, Error, Flow, Frame, Handler, Mailbox, Outcome, Path, Reason, Request, Sender,
@@ -77,50 +78,6 @@ impl WebSocket for Echo {
         let _ = self.0.send(Seen::Ended(reason.clone()));
     }
 }
-
-const FIN: u8 = 0x80;
-const TEXT: u8 = 1;
-const BINARY: u8 = 2;
-const CLOSE: u8 = 8;
-const PING: u8 = 9;
-const PONG: u8 = 10;
-
-/// A client's frame.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match payload.len() {
-        short @ 0..126 => bytes.push(0x80 | short as u8),
-        long => {
-            bytes.push(0x80 | 126);
-            bytes.extend((long as u16).to_be_bytes());
-        }
-    }
-    let mask = [1, 2, 3, 4];
-    bytes.extend(mask);
-    bytes.extend(
-        payload
-            .iter()
-            .zip(mask.iter().cycle())
-            .map(|(byte, mask)| byte ^ mask),
-    );
-    bytes
-}
-
-/// A server's frame.
-async fn hear(socket: &mut TcpStream) -> (u8, Vec<u8>) {
-    let mut head = [0; 2];
-    socket.read_exact(&mut head).await.expect("a frame");
-    assert_eq!(head[1] & 0x80, 0, "a server does not mask");
-    let length = match head[1] {
-        126 => usize::from(socket.read_u16().await.expect("a length")),
-        short => usize::from(short),
-    };
-    let mut payload = vec![0; length];
-    socket.read_exact(&mut payload).await.expect("a payload");
-    (head[0], payload)
-}
-
-const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 struct Open {
     stage: Stage,
