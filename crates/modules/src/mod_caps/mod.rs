@@ -13,10 +13,11 @@ use std::time::Duration;
 use gen_mod::command::{Arg, Args, Command, CommandError, Role, Scope, Value};
 use gen_mod::prelude::*;
 use minidom::Element;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use router::IqKind;
 use session::Sessions;
 use session::hooks::{PostAuthFeatures, SelfPresence, WentOffline};
+use xmpp::payload::DiscoInfoResult;
 use xmpp::{Fragment, FullJid, Payload, push_attr};
 
 use self::hash::{Algorithm, verification};
@@ -113,7 +114,8 @@ impl Module for ModCaps {
     async fn start(ctx: &ModuleCtx, opts: CapsOpts) -> Result<(Self, Registrations), StartError> {
         let clients = Clients::default();
         let node: Arc<str> = opts.node.into();
-        let (offered, asked) = (Arc::clone(&node), node);
+        let own = OwnHash::default();
+        let (offered, asked) = ((own.clone(), Arc::clone(&node)), (own, node));
         let (shown, listed) = (clients.clone(), clients.clone());
         let (comes, leaves) = (ctx.teller(), ctx.teller());
         // Those who were here before this process was.
@@ -130,7 +132,7 @@ impl Module for ModCaps {
         let registrations = Registrations::new()
             .feature(ns::CAPS)
             .hook::<PostAuthFeatures>(Priority::NORMAL, move |host, stream| {
-                offer(host, stream, &offered)
+                offer(host, stream, &offered.0, &offered.1)
             })
             .hook::<SelfPresence>(Priority::NORMAL, move |_, shown| {
                 if let Some(announced) = announced(&shown.presence) {
@@ -143,7 +145,7 @@ impl Module for ModCaps {
                 Flow::Next(gone)
             })
             .hook::<DiscoNode>(Priority::NORMAL, move |host, node| {
-                behind_own_hash(host, node, &asked)
+                behind_own_hash(host, node, &asked.0, &asked.1)
             })
             .hook::<UserFeatures>(Priority::NORMAL, move |_, mut asked| {
                 asked.features = shown.features(&asked.user);
@@ -178,8 +180,13 @@ impl Module for ModCaps {
 // What the server says of itself.
 
 /// Announces the host on streams of those who logged in (§6.3).
-fn offer(host: &Host, mut stream: PostAuthFeatures, node: &str) -> Flow<PostAuthFeatures> {
-    if let Some(ver) = own_hash(host) {
+fn offer(
+    host: &Host,
+    mut stream: PostAuthFeatures,
+    own: &OwnHash,
+    node: &str,
+) -> Flow<PostAuthFeatures> {
+    if let Some(ver) = own.of(host) {
         let mut feature = String::from("<c");
         let attrs = [
             ("xmlns", ns::CAPS),
@@ -197,23 +204,44 @@ fn offer(host: &Host, mut stream: PostAuthFeatures, node: &str) -> Flow<PostAuth
 }
 
 /// Says of the node that the hash makes what the host says of itself (§6.2).
-fn behind_own_hash(host: &Host, mut asked: DiscoNode, node: &str) -> Flow<DiscoNode> {
+fn behind_own_hash(
+    host: &Host,
+    mut asked: DiscoNode,
+    own: &OwnHash,
+    node: &str,
+) -> Flow<DiscoNode> {
     let ver = asked
         .node
         .strip_prefix(node)
         .and_then(|rest| rest.strip_prefix('#'));
-    let own = asked.to.node().is_none() && asked.to.domain().as_str() == &*host.name;
-    if own && ver.is_some() && ver == own_hash(host).as_deref() {
+    let of_host = asked.to.node().is_none() && asked.to.domain().as_str() == &*host.name;
+    if of_host && ver.is_some() && ver == own.of(host).as_deref() {
         asked.info = Some(describe(host, To::Host));
     }
     Flow::Next(asked)
 }
 
-/// The host's verification string; none when a module says something of it that cannot have one.
-fn own_hash(host: &Host) -> Option<String> {
-    let info = describe(host, To::Host).to_fragment();
-    let info: Element = info.as_str().parse().ok()?;
-    verification(&info, Algorithm::Sha1).ok()
+/// The host's verification string, made anew only when the host says something else of itself: every login hears it.
+#[derive(Clone, Default)]
+struct OwnHash(Arc<Mutex<Option<(DiscoInfoResult, Option<String>)>>>);
+
+impl OwnHash {
+    /// None when a module says something of the host that cannot have one.
+    fn of(&self, host: &Host) -> Option<String> {
+        let info = describe(host, To::Host);
+        let mut last = self.0.lock();
+        if let Some((said, ver)) = &*last
+            && said.identities == info.identities
+            && said.features == info.features
+            && said.extensions == info.extensions
+        {
+            return ver.clone();
+        }
+        let element: Option<Element> = info.to_fragment().as_str().parse().ok();
+        let ver = element.and_then(|info| verification(&info, Algorithm::Sha1).ok());
+        *last = Some((info, ver.clone()));
+        ver
+    }
 }
 
 // What clients say of themselves.

@@ -11,6 +11,7 @@ use super::failure::of_sqlite;
 use super::queue::{Job, Queue, Token};
 use super::schema;
 use super::workers::Duty;
+use super::writer::execute;
 use crate::StorageError;
 
 /// The readers' duty.
@@ -63,14 +64,10 @@ fn in_one_moment(connection: &mut Connection, job: &mut dyn Job) -> Result<(), S
         return job.run(connection);
     }
     let what = job.what();
-    connection
-        .execute_batch("BEGIN")
-        .map_err(|error| of_sqlite(what, &error))?;
+    execute(connection, "BEGIN").map_err(|error| of_sqlite(what, &error))?;
     let outcome = job.run(connection);
     if !connection.is_autocommit() {
-        connection
-            .execute_batch("COMMIT")
-            .map_err(|error| of_sqlite(what, &error))?;
+        execute(connection, "COMMIT").map_err(|error| of_sqlite(what, &error))?;
     }
     outcome
 }

@@ -42,7 +42,7 @@ impl Writer {
     /// queue's head, so that an old thread that wakes late can put nothing in a newer thread's past.
     fn group(&self, connection: &mut Connection, token: &Token) -> Result<(), StorageError> {
         self.faults.pass(FaultPoint::BeforeBegin);
-        match connection.execute_batch("BEGIN IMMEDIATE") {
+        match execute(connection, "BEGIN IMMEDIATE") {
             Ok(()) => {}
             // Another connection writes, for example a predecessor that hangs: the requests keep waiting.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
@@ -71,7 +71,7 @@ impl Writer {
         }
         self.faults.pass(FaultPoint::BeforeCommit);
         let began = self.clock.now();
-        let committed = connection.execute_batch("COMMIT");
+        let committed = execute(connection, "COMMIT");
         self.commit_times.add(self.clock.now() - began);
         self.faults.pass(FaultPoint::AfterCommit);
         match committed {
@@ -221,6 +221,7 @@ fn roll_back(connection: &Connection) -> Result<(), StorageError> {
     execute(connection, "ROLLBACK").map_err(|error| of_sqlite("ROLLBACK", &error))
 }
 
-fn execute(connection: &Connection, sql: &'static str) -> rusqlite::Result<()> {
+/// Runs a statement without parameters, which is prepared once.
+pub(super) fn execute(connection: &Connection, sql: &'static str) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute([]).map(drop)
 }
