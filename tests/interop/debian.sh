@@ -21,6 +21,16 @@ else
         dpkg --remove natter && [ ! -e /usr/bin/natterd ] && [ -e /var/lib/natter/kept ] && [ -e /etc/natter/natter.toml ] &&
             dpkg --purge natter && [ ! -e /var/lib/natter ] && [ ! -e /etc/natter ] && ! getent passwd natter
     }
+    unit_is_good() { # Nothing that systemd does not know, no file that is missing.
+        systemd-analyze --man=no verify natter.service
+    }
     if installed >"$scratch/dpkg" 2>&1; then pass "the Debian package is installed"; else fail "the Debian package" "$scratch/dpkg"; fi
+    if ! command -v systemd-analyze >/dev/null; then
+        skip "no systemd-analyze to look at the unit with"
+    elif unit_is_good >"$scratch/unit" 2>&1; then
+        pass "systemd takes the unit"
+    else
+        fail "systemd does not take the unit" "$scratch/unit"
+    fi
     if gone >"$scratch/dpkg" 2>&1; then pass "the Debian package is removed and purged"; else fail "the Debian package stays" "$scratch/dpkg"; fi
 fi
