@@ -27,43 +27,55 @@ fn both(result: &[u8]) -> HashSet<String> {
 }
 
 /// Makes friends of all `sessions` of each group: a group is `size` sessions that follow each other. Who are friends
-/// already stay it and are not asked again. Each session is another account's, and is available.
+/// already stay it and are not asked again. Each session is another account's, and is available. One group is made
+/// after the other, and in it everybody asks for one friend at a time: some servers stand still when all ask for all.
 ///
 /// # Errors
 ///
 /// A subscription that the server refuses, a connection that ends, silence.
-pub async fn befriend(mut sessions: Vec<Session>, size: usize) -> Result<Vec<Session>, Failure> {
+pub async fn befriend(sessions: Vec<Session>, size: usize) -> Result<Vec<Session>, Failure> {
+    let mut strangers = sessions.into_iter();
+    let mut friends = Vec::new();
+    loop {
+        let group: Vec<Session> = strangers.by_ref().take(size).collect();
+        if group.is_empty() {
+            return Ok(friends);
+        }
+        friends.extend(befriend_all(group).await?);
+    }
+}
+
+/// Makes all `sessions` friends of each other.
+async fn befriend_all(mut sessions: Vec<Session>) -> Result<Vec<Session>, Failure> {
     let bare: Vec<String> = sessions
         .iter()
         .map(|session| session.bare().to_owned())
         .collect();
-    let mut missing: HashSet<(usize, String)> = HashSet::new();
-    for (number, session) in sessions.iter_mut().enumerate() {
+    // Of each those that it has to ask, and last whom it has asked.
+    let mut missing: Vec<Vec<String>> = Vec::new();
+    for session in &mut sessions {
         let iq = "<iq type='get' id='friends'><query xmlns='jabber:iq:roster'/></iq>";
         let friends = both(&session.ask("friends", iq).await?);
-        let group = number - number % size;
-        for (other, jid) in bare.iter().enumerate().skip(group).take(size) {
-            if other != number && !friends.contains(jid) {
-                missing.insert((number, jid.clone()));
-            }
-        }
+        let others = bare.iter().filter(|jid| *jid != session.bare());
+        missing.push(
+            others
+                .filter(|jid| !friends.contains(*jid))
+                .cloned()
+                .collect(),
+        );
     }
+    let all = missing.iter().map(|missing| missing.len() as u64).sum();
     let finish = Finish::new();
-    let countdown = Countdown::new(missing.len() as u64, &finish);
-    for (number, other) in &missing {
-        let ask = format!("<presence type='subscribe' to='{}'/>", peek::escape(other));
-        sessions[*number].out().extend_from_slice(ask.as_bytes());
-    }
-    let all = missing.len() as u64;
-    let missing = RefCell::new(missing);
-    let countdown = Rc::new(countdown);
+    let countdown = Rc::new(Countdown::new(all, &finish));
     let counted = countdown.clone();
-    // What was heard while rosters were asked for may hold requests from before.
-    for session in &mut sessions {
+    for (session, missing) in sessions.iter_mut().zip(&missing) {
+        ask(missing, session.out());
+        // What was heard while rosters were asked for may hold requests from before.
         for stanza in session.take_kept() {
             grant(&stanza, session.out());
         }
     }
+    let missing = RefCell::new(missing);
     let work = drive(sessions, &finish, SILENCE, move |number, stanza, out| {
         grant(stanza, out);
         if !stanza.starts_with(b"<presence") {
@@ -72,8 +84,11 @@ pub async fn befriend(mut sessions: Vec<Session>, size: usize) -> Result<Vec<Ses
         match peek::attribute(stanza, "type") {
             Some(b"subscribed") => {
                 let from = peek::attribute_text(stanza, "from");
-                let from = from.split('/').next().unwrap_or(from).to_owned();
-                if missing.borrow_mut().remove(&(number, from)) {
+                let from = from.split('/').next().unwrap_or(from);
+                let missing = &mut missing.borrow_mut()[number];
+                if missing.last().is_some_and(|asked| asked == from) {
+                    missing.pop();
+                    ask(missing, out);
                     counted.step();
                 }
                 Ok(())
@@ -86,6 +101,14 @@ pub async fn befriend(mut sessions: Vec<Session>, size: usize) -> Result<Vec<Ses
         }
     });
     crate::work::shown("befriending", all, || countdown.made(), work).await
+}
+
+/// Asks the last of those who are missing.
+fn ask(missing: &[String], out: &mut Vec<u8>) {
+    if let Some(other) = missing.last() {
+        let ask = format!("<presence type='subscribe' to='{}'/>", peek::escape(other));
+        out.extend_from_slice(ask.as_bytes());
+    }
 }
 
 /// Says yes to who asks to see us.
