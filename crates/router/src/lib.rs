@@ -9,6 +9,7 @@ mod hooks;
 mod iq;
 mod latencies;
 mod meta;
+mod mode;
 mod route;
 mod table;
 
@@ -22,10 +23,8 @@ pub use meta::{
     Accountant, DeadLetterBox, Flags, Ledger, Meta, Origin, Outcome, Packet, Parcel, Receipt,
     SessionOrigin,
 };
-pub use route::{
-    BalanceBy, FilterPacket, Inline, InstallError, MAX_HOPS, Mode, Post, RouteRow, RouteSpec,
-    Router, Routing,
-};
+pub use mode::{BalanceBy, Inline, Mode, Post, RouteRow, RouteSpec, Routing};
+pub use route::{FilterPacket, InstallError, MAX_HOPS, Router};
 pub use table::{Change, Feature, owner_name};
 
 /// The hooks that this crate runs.

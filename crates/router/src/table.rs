@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use crate::dead_letters::{DeadLetters, dead_letters_name};
 use crate::hooks::{HookSpec, HookTable};
 use crate::iq::{IqSpec, IqTable, Pending, To};
-use crate::route::{BalanceBy, Mode, Post, RouteEntry, RouteSpec};
+use crate::mode::{BalanceBy, Mode, Post, RouteEntry, RouteSpec};
 use crate::{DeadLetterBox, InstallError, Latencies, Router};
 
 /// A table that is read for every stanza. Its keys are those of this server's own configuration, and its hasher is

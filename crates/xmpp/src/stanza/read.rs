@@ -168,8 +168,8 @@ fn read(kind: Kind, element: &Element, stream_lang: Option<&str>) -> Result<Stan
     let head = Head {
         type_,
         type_text,
-        from: from.clone(),
-        to: to.clone(),
+        from,
+        to,
         id: attr("id").map(Box::from),
         lang: element
             .lang()
