@@ -110,7 +110,7 @@ async fn to_online(host: &Host, message: &Stanza) -> usize {
         .filter(|entry| entry.jid.domain().as_str() == &*host.name && entry.priority().is_some());
     let mut sent = 0;
     for entry in here {
-        let to = Jid::from(entry.jid.clone());
+        let to = Jid::from((*entry.jid).clone());
         send(host, message.edit().to(to).finish()).await;
         sent += 1;
     }
@@ -248,7 +248,7 @@ async fn to_online_once(
         let is_here = entry.jid.domain().as_str() == &*host.name && entry.priority().is_some();
         let account = entry.jid.to_bare();
         if is_here && host.storage.hosts.see_motd(&account, motd.number).await? {
-            let to = Jid::from(entry.jid.clone());
+            let to = Jid::from((*entry.jid).clone());
             send(host, message.edit().to(to).finish()).await;
         }
     }
@@ -341,7 +341,7 @@ async fn written(host: Host, sent: UserSendPacket) -> Flow<UserSendPacket> {
         words.extend(part("body"));
         words.extend(part("subject").filter(|_| part("body").is_some()));
     }
-    let refused = match caller(&host, &Jid::from(sent.user.clone())).await {
+    let refused = match caller(&host, &Jid::from((*sent.user).clone())).await {
         Ok(caller) => match host
             .commands
             .execute(&caller, name, &Given::words(words))

@@ -99,7 +99,9 @@ async fn account_info(host: Host, iq: Iq) -> Result<DiscoInfoResult, StanzaError
 async fn account_items(host: Host, iq: Iq) -> Result<DiscoItemsResult, StanzaError> {
     only_friends(&host, &iq).await?;
     let resources = host.service::<Sessions>().table.available(&iq.to.to_bare());
-    let resources = resources.iter().map(|entry| Jid::from(entry.jid.clone()));
+    let resources = resources
+        .iter()
+        .map(|entry| Jid::from((*entry.jid).clone()));
     items(&host, &iq, resources.collect()).await
 }
 

@@ -124,13 +124,15 @@ fn body(sent: &UserSendPacket, rule: &Rule) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn sent(text: &str) -> UserSendPacket {
         let (clock, _hand) = otp::Clock::manual();
         let router = router::Router::new(&otp::System::new("test", clock));
         UserSendPacket {
-            user: xmpp::parse_full("alice@x/1").expect("a JID"),
+            user: Arc::new(xmpp::parse_full("alice@x/1").expect("a JID")),
             stanza: Stanza::parse(text).expect("a stanza"),
             meta: router.meta(router::Origin::Server),
         }

@@ -6,6 +6,7 @@
 
 use std::any::{Any, TypeId};
 use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -255,6 +256,22 @@ impl HookEntry {
     }
 }
 
+/// The handlers of one hook at one host, as they were when they were asked for.
+pub struct Listeners<H> {
+    entries: Arc<[Arc<HookEntry>]>,
+    hook: PhantomData<fn(H)>,
+}
+
+impl<H: Hook> Listeners<H> {
+    /// Whether a fold of `value` would call any of them.
+    #[must_use]
+    pub fn want(&self, value: &H) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| entry.typed::<H>().wants(value))
+    }
+}
+
 /// A row of `natterctl hook_list`.
 #[derive(Clone, Debug)]
 pub struct HookRow {
@@ -296,12 +313,14 @@ impl Router {
         folded
     }
 
-    /// Whether a fold of `value` would call any handler: asked where a fold can be spared.
+    /// Those of `host` who listen to the hook; none when nobody does. Asked where a fold can be spared, before its value
+    /// is made.
     #[must_use]
-    pub fn is_wanted<H: Hook>(&self, value: &H) -> bool {
-        self.host_table(value.host()).is_some_and(|table| {
-            let mut entries = table.hooks.of::<H>().into_iter().flat_map(|e| e.iter());
-            entries.any(|entry| entry.typed::<H>().wants(value))
+    pub fn listeners<H: Hook>(&self, host: &str) -> Option<Listeners<H>> {
+        let entries = self.handlers::<H>(host)?;
+        Some(Listeners {
+            entries,
+            hook: PhantomData,
         })
     }
 

@@ -15,7 +15,7 @@ mod table;
 
 pub use dead_letters::{DeadLetters, Filled, dead_letters_name};
 pub use hooks::{
-    Flow, Folded, HANDLER_DEADLINE, Hook, HookInfo, HookRow, HookSpec, OnPanic, Priority,
+    Flow, Folded, HANDLER_DEADLINE, Hook, HookInfo, HookRow, HookSpec, Listeners, OnPanic, Priority,
 };
 pub use iq::{ANSWER_WITHIN, Answer, Iq, IqError, IqHandler, IqKind, IqSpec, To};
 pub use latencies::Latencies;

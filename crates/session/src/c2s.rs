@@ -136,7 +136,7 @@ struct Live {
     entry: Arc<Entry>,
     full: Jid,
     bare: Jid,
-    account: BareJid,
+    account: Arc<BareJid>,
     origin: Origin,
     ledger: Arc<Ledger>,
     /// The stream's language, for stanzas that name none (RFC 6120 §8.1.5).
@@ -259,10 +259,10 @@ impl C2s {
             .expect("a bound stream has entered the session table");
         ctx.set_kind_label(jid.to_string());
         tracing::info!(target: "natter::session", %jid, address = ?self.address, "session opened");
-        let account = jid.to_bare();
+        let account = Arc::clone(&entry.account);
         self.live = Some(Live {
             full: jid.clone().into(),
-            bare: account.clone().into(),
+            bare: (*account).clone().into(),
             account,
             origin: Origin::Session(Arc::new(SessionOrigin {
                 jid,
@@ -315,13 +315,14 @@ impl C2s {
             meta,
             receipt: live.ledger.open(),
         };
-        if router.has_handlers::<UserSendPacket>(live.account.domain().as_str()) {
+        if let Some(listeners) = router.listeners::<UserSendPacket>(live.account.domain().as_str())
+        {
             let fold = UserSendPacket {
                 user: live.entry.jid.clone(),
                 stanza: packet.stanza.clone(),
                 meta: packet.meta.clone(),
             };
-            if router.is_wanted(&fold) {
+            if listeners.want(&fold) {
                 step!(packet.meta, "user_send_packet");
                 match seldom(router.fold_wait(fold)).await.value() {
                     Some(fold) => (packet.stanza, packet.meta) = (fold.stanza, fold.meta),

@@ -21,12 +21,10 @@ use crate::table::{Entry, For, Refused, Storing};
 pub(crate) fn deliver(sessions: &Sessions, packet: Packet) -> Routing {
     step!(packet.meta, "sm", to = %packet.to());
     let account = packet.to().clone().into_bare();
-    if !sessions
-        .router
-        .has_handlers::<SmReceivePacket>(account.domain().as_str())
-    {
+    let host = account.domain().as_str();
+    let Some(listeners) = sessions.router.listeners::<SmReceivePacket>(host) else {
         return by_kind(sessions, account, packet);
-    }
+    };
     let Packet {
         stanza,
         meta,
@@ -37,7 +35,7 @@ pub(crate) fn deliver(sessions: &Sessions, packet: Packet) -> Routing {
         stanza,
         meta,
     };
-    if !sessions.router.is_wanted(&fold) {
+    if !listeners.want(&fold) {
         let SmReceivePacket { stanza, meta, .. } = fold;
         let packet = Packet {
             stanza,
@@ -226,7 +224,7 @@ async fn stored(sessions: &Sessions, account: &BareJid, packet: &Packet) -> Kept
 /// Asks the account's rules where no session will.
 async fn may_pass(sessions: &Sessions, account: &BareJid, stanza: &Stanza) -> bool {
     let fold = PrivacyCheckPacket {
-        account: account.clone(),
+        account: Arc::new(account.clone()),
         session: None,
         direction: Direction::In,
         stanza: stanza.clone(),
@@ -341,7 +339,7 @@ async fn probe(sessions: &Sessions, account: BareJid, full: Option<FullJid>, pac
         let of = sessions.table.available(&account);
         let of = of
             .iter()
-            .filter(|e| full.as_ref().is_none_or(|jid| e.jid == *jid));
+            .filter(|e| full.as_ref().is_none_or(|jid| *e.jid == *jid));
         answers.extend(of.filter_map(|e| Some(e.presence()?.edit().to(asker.clone()).finish())));
         if answers.is_empty() {
             answers.push(presence_of(PresenceType::Unavailable, packet.to(), &asker));

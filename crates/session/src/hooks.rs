@@ -33,7 +33,7 @@ macro_rules! hook {
 #[derive(Clone, Debug)]
 pub struct UserSendPacket {
     /// The session's address.
-    pub user: FullJid,
+    pub user: Arc<FullJid>,
     /// The stanza.
     pub stanza: Stanza,
     /// What is known of it.
@@ -47,7 +47,7 @@ hook!(UserSendPacket, "user_send_packet", by "c2s", in "the sender's session", c
 #[derive(Clone, Debug)]
 pub struct UserReceivePacket {
     /// The session's address.
-    pub user: FullJid,
+    pub user: Arc<FullJid>,
     /// The stanza.
     pub stanza: Stanza,
     /// What is known of it.
@@ -71,9 +71,9 @@ pub enum Direction {
 #[derive(Clone, Debug)]
 pub struct PrivacyCheckPacket {
     /// The account whose rules are asked.
-    pub account: BareJid,
+    pub account: Arc<BareJid>,
     /// The session, where one runs the check.
-    pub session: Option<FullJid>,
+    pub session: Option<Arc<FullJid>>,
     /// Which way it goes.
     pub direction: Direction,
     /// The stanza.

@@ -119,8 +119,7 @@ impl SessionBinder {
             address: self.address,
             encrypted: request.tls.is_some(),
         })?;
-        let jid = entry.jid.clone();
-        self.sessions.logins.count(jid.to_bare());
+        self.sessions.logins.count((*entry.account).clone());
         *self.entry.lock() = Some(Arc::clone(&entry));
         if let Some(old) = replaced {
             let (gone, is_gone) = oneshot::channel();
@@ -130,13 +129,13 @@ impl SessionBinder {
             }
         }
         // Removed since it logged in: whoever removed it has ended the sessions that were in the table then.
-        if let Ok(false) = self.sessions.auth.exists(&jid.to_bare()).await {
+        if let Ok(false) = self.sessions.auth.exists(&entry.account).await {
             self.sessions.table.close(&entry);
             self.sessions.table.forget(&entry);
             *self.entry.lock() = None;
             return Err(Condition::NotAllowed.text("the account was removed"));
         }
-        Ok(jid)
+        Ok((*entry.jid).clone())
     }
 }
 

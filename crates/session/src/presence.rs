@@ -54,7 +54,7 @@ pub(crate) async fn available(
         // Including the resource itself (§4.2.2).
         send(
             sessions,
-            stanza.edit().to(Jid::from(other.jid.clone())).finish(),
+            stanza.edit().to(Jid::from((*other.jid).clone())).finish(),
         )
         .await;
     }
@@ -67,14 +67,14 @@ pub(crate) async fn available(
             if let Some(theirs) = other.presence() {
                 send(
                     sessions,
-                    theirs.edit().to(Jid::from(entry.jid.clone())).finish(),
+                    theirs.edit().to(Jid::from((*entry.jid).clone())).finish(),
                 )
                 .await;
             }
         }
     }
     let fold = SelfPresence {
-        user: entry.jid.clone(),
+        user: (*entry.jid).clone(),
         presence: stanza,
         first,
         deliver: Vec::new(),
@@ -91,7 +91,7 @@ pub(crate) async fn available(
 
 /// §4.3.1: asks for the presence of those whose presence the account sees.
 async fn probe_contacts(sessions: &Sessions, entry: &Entry, contacts: &[(BareJid, Subscribed)]) {
-    let from = Jid::from(entry.jid.clone());
+    let from = Jid::from((*entry.jid).clone());
     for (contact, _) in contacts.iter().filter(|(_, subscribed)| subscribed.to) {
         send(
             sessions,
@@ -120,7 +120,7 @@ pub(crate) async fn withdraw(sessions: &Sessions, entry: &Arc<Entry>) {
     let was_available = entry.priority().is_some();
     let directed = entry.directed().lock().clone();
     let farewell = Stanza::presence(PresenceType::Unavailable)
-        .from(Jid::from(entry.jid.clone()))
+        .from(Jid::from((*entry.jid).clone()))
         .finish();
     leave(sessions, entry, farewell, was_available, directed).await;
     entry.set_withdrawn();
@@ -150,14 +150,14 @@ async fn leave(
     for other in &others {
         send(
             sessions,
-            farewell.edit().to(Jid::from(other.jid.clone())).finish(),
+            farewell.edit().to(Jid::from((*other.jid).clone())).finish(),
         )
         .await;
     }
     let status = farewell.child_text("status", xmpp::ns::CLIENT);
     let event = WentOffline {
         account,
-        user: entry.jid.clone(),
+        user: (*entry.jid).clone(),
         last: others.is_empty(),
         status,
     };
@@ -249,19 +249,17 @@ async fn tell(sessions: &Sessions, entry: &Entry, stanza: &Stanza, to: &Jid) {
 
 /// Whether the account's rules let a stanza of this session out.
 pub(crate) async fn may_send(sessions: &Sessions, entry: &Entry, stanza: &Stanza) -> bool {
-    if !sessions
-        .router
-        .has_handlers::<PrivacyCheckPacket>(entry.jid.domain().as_str())
-    {
+    let host = entry.jid.domain().as_str();
+    let Some(listeners) = sessions.router.listeners::<PrivacyCheckPacket>(host) else {
         return true;
-    }
+    };
     let fold = PrivacyCheckPacket {
-        account: entry.jid.clone().into_bare(),
-        session: Some(entry.jid.clone()),
+        account: Arc::clone(&entry.account),
+        session: Some(Arc::clone(&entry.jid)),
         direction: Direction::Out,
         stanza: stanza.clone(),
     };
-    if !sessions.router.is_wanted(&fold) {
+    if !listeners.want(&fold) {
         return true;
     }
     // In a box: an idle session need not have room for it.

@@ -24,7 +24,9 @@ const SHARDS: usize = 64;
 /// What others may know of a session. The session alone changes it.
 pub struct Entry {
     /// Its address.
-    pub jid: FullJid,
+    pub jid: Arc<FullJid>,
+    /// The account.
+    pub account: Arc<BareJid>,
     /// Its process.
     pub pid: Pid<C2s>,
     /// Tells sessions of one address apart: a later session has a larger number.
@@ -275,12 +277,13 @@ impl SessionTable {
         let bare = bare_str(&session.jid);
         let mut shard = self.shard(bare).write();
         let account = shard.entry(bare.into()).or_default();
-        let replaced = account.sessions.iter().position(|e| e.jid == session.jid);
+        let replaced = account.sessions.iter().position(|e| *e.jid == session.jid);
         if replaced.is_some() && !replace {
             return Err(session);
         }
         let entry = Arc::new(Entry {
-            jid: session.jid,
+            account: Arc::new(session.jid.to_bare()),
+            jid: Arc::new(session.jid),
             pid: session.pid,
             number: self.0.next.fetch_add(1, Ordering::Relaxed),
             since: session.since,
@@ -367,7 +370,7 @@ impl SessionTable {
             .get(bare)?
             .sessions
             .iter()
-            .find(|e| e.jid == *jid)
+            .find(|e| *e.jid == *jid)
             .map(Arc::clone)
     }
 

@@ -126,7 +126,7 @@ impl Module for ModCaps {
                 .filter(|_| local)
                 .and_then(|p| announced(&p))
             {
-                comes(Box::new(Heard::Announced(entry.jid.clone(), announced)));
+                comes(Box::new(Heard::Announced((*entry.jid).clone(), announced)));
             }
         }
         let registrations = Registrations::new()

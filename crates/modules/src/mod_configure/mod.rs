@@ -114,7 +114,7 @@ impl Office {
             return Flow::Next(asked);
         };
         let own = other.domain() == asked.account.domain();
-        if own && (other.node().is_none() || other.to_bare() == asked.account) {
+        if own && (other.node().is_none() || other.to_bare() == *asked.account) {
             return Flow::Next(asked);
         }
         let named = |list: &RwLock<Arc<[Jid]>>| list.read().iter().any(|jid| covers(jid, other));

@@ -89,7 +89,7 @@ async fn check(host: Host, asked: PrivacyCheckPacket) -> Flow<PrivacyCheckPacket
         .check_stanza(
             &host,
             &asked.account,
-            asked.session.as_ref(),
+            asked.session.as_deref(),
             asked.direction,
             &asked.stanza,
         )
@@ -175,7 +175,7 @@ async fn probed(host: Host, heard: SmReceivePacket) -> Flow<SmReceivePacket> {
     }
     let wanted = heard.stanza.to().and_then(|to| to.try_as_full().ok());
     for session in shown {
-        if wanted.is_none_or(|wanted| *wanted == session.jid)
+        if wanted.is_none_or(|wanted| *wanted == *session.jid)
             && let Some(presence) = session.presence()
         {
             let answer = presence.edit().to(asker.clone()).finish();

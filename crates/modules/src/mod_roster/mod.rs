@@ -290,7 +290,7 @@ impl Rosters {
         let of = self.sessions().table.available(account);
         let farewell = |entry: &Arc<Entry>| {
             let gone =
-                Stanza::presence(PresenceType::Unavailable).from(Jid::from(entry.jid.clone()));
+                Stanza::presence(PresenceType::Unavailable).from(Jid::from((*entry.jid).clone()));
             gone.to(Jid::from(contact.clone())).finish()
         };
         of.iter().map(farewell).collect()
@@ -340,6 +340,6 @@ async fn push_again(rosters: Rosters, asked: RosterPush) -> Flow<RosterPush> {
 fn push_to(owner: &BareJid, entry: &Entry, change: &str, version: Option<&str>) -> Stanza {
     Stanza::iq(IqType::Set, item::query(version, [change.to_owned()]))
         .from(Jid::from(owner.clone()))
-        .to(Jid::from(entry.jid.clone()))
+        .to(Jid::from((*entry.jid).clone()))
         .finish()
 }

@@ -116,7 +116,7 @@ async fn hide(host: &Host, contact: &BareJid, account: &BareJid) {
     }
     for entry in host.service::<Sessions>().table.available(contact) {
         let gone = Stanza::presence(PresenceType::Unavailable)
-            .from(Jid::from(entry.jid.clone()))
+            .from(Jid::from((*entry.jid).clone()))
             .to(Jid::from(account.clone()))
             .finish();
         host.router.route(host.router.packet(gone)).await;
@@ -168,7 +168,7 @@ pub(super) async fn leaves(host: Host, gone: RemoveUser, noted: Farewells) -> Fl
             for contact in contacts.iter().filter(|c| c.subscription.has_from()) {
                 for entry in host.service::<Sessions>().table.available(&gone.account) {
                     let farewell = Stanza::presence(PresenceType::Unavailable)
-                        .from(Jid::from(entry.jid.clone()))
+                        .from(Jid::from((*entry.jid).clone()))
                         .to(Jid::from(contact.jid.clone()))
                         .finish();
                     host.router.route(host.router.packet(farewell)).await;

@@ -224,7 +224,7 @@ impl Edited {
     fn push(&self, session: &Entry, payload: &Fragment) -> Stanza {
         Stanza::iq(IqType::Set, payload.clone())
             .from(Jid::from(self.account.clone()))
-            .to(Jid::from(session.jid.clone()))
+            .to(Jid::from((*session.jid).clone()))
             .finish()
     }
 

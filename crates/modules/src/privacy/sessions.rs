@@ -64,7 +64,7 @@ impl SessionStates {
     pub(super) fn hears_blocks(&self, session: &Entry) -> bool {
         self.0
             .read()
-            .get(&session.jid)
+            .get(&*session.jid)
             .is_some_and(|state| state.number == session.number && state.hears_blocks)
     }
 
@@ -77,7 +77,7 @@ impl SessionStates {
     pub(super) fn uses_lists(&self, session: &Entry) -> bool {
         self.0
             .read()
-            .get(&session.jid)
+            .get(&*session.jid)
             .is_some_and(|state| state.number == session.number && state.uses_lists)
     }
 
@@ -103,7 +103,7 @@ impl SessionStates {
     /// Whom a session told its presence.
     pub(super) fn directed(&self, session: &Entry) -> Vec<Jid> {
         let states = self.0.read();
-        let state = states.get(&session.jid);
+        let state = states.get(&*session.jid);
         let state = state.filter(|state| state.number == session.number);
         state.map_or_else(Vec::new, |state| state.directed.iter().cloned().collect())
     }
@@ -147,11 +147,11 @@ impl SessionStates {
             directed: HashSet::new(),
             admitted: VecDeque::new(),
         };
-        if !states.contains_key(&session.jid) && states.len().is_power_of_two() {
+        if !states.contains_key(&*session.jid) && states.len().is_power_of_two() {
             // Whenever it would grow: what belongs to sessions that are gone goes first.
             states.retain(|_, state| state.session.strong_count() > 0);
         }
-        let state = states.entry(session.jid.clone()).or_insert_with(fresh);
+        let state = states.entry((*session.jid).clone()).or_insert_with(fresh);
         if state.number != session.number {
             *state = fresh();
         }

@@ -178,7 +178,7 @@ impl Privacy {
             if passes(before) && !passes(after) {
                 self.0.sessions.took_back(&session.jid, Some(&to));
                 let farewell = Stanza::presence(PresenceType::Unavailable)
-                    .from(Jid::from(session.jid.clone()))
+                    .from(Jid::from((*session.jid).clone()))
                     .to(to)
                     .finish();
                 host.router.route(host.router.packet(farewell)).await;
@@ -192,7 +192,7 @@ impl Privacy {
         let mut gone: Vec<Jid> = table
             .available(&contact.jid)
             .iter()
-            .map(|entry| Jid::from(entry.jid.clone()))
+            .map(|entry| Jid::from((*entry.jid).clone()))
             .collect();
         if !host.router.is_local(contact.jid.domain().as_str()) {
             // Which resources it has is known elsewhere.
@@ -201,7 +201,7 @@ impl Privacy {
         for from in gone {
             let farewell = Stanza::presence(PresenceType::Unavailable)
                 .from(from)
-                .to(Jid::from(session.jid.clone()))
+                .to(Jid::from((*session.jid).clone()))
                 .finish();
             self.0.sessions.admit(session, &farewell);
             hand(host, session, &farewell);
@@ -229,7 +229,7 @@ async fn tell(host: &Host, session: &Entry, presence: &Stanza, to: &Jid, turn: O
     let stanza = match turn {
         Some(Turn::Opens) => presence.edit().to(to.clone()).finish(),
         Some(Turn::Closes) => Stanza::presence(PresenceType::Unavailable)
-            .from(Jid::from(session.jid.clone()))
+            .from(Jid::from((*session.jid).clone()))
             .to(to.clone())
             .finish(),
         None => return,
@@ -240,7 +240,7 @@ async fn tell(host: &Host, session: &Entry, presence: &Stanza, to: &Jid, turn: O
 /// Asks how a contact is (RFC 6121 §4.3.1).
 async fn ask(host: &Host, session: &Entry, contact: Jid) {
     let probe = Stanza::presence(PresenceType::Probe)
-        .from(Jid::from(session.jid.clone()))
+        .from(Jid::from((*session.jid).clone()))
         .to(contact)
         .finish();
     host.router.route(host.router.packet(probe)).await;

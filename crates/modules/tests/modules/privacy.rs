@@ -1,5 +1,7 @@
 //! Privacy rules while the store cannot be asked: nothing passes that a rule might forbid.
 
+use std::sync::Arc;
+
 use modules::ALL;
 use router::Folded;
 use session::hooks::{Direction, PrivacyCheckPacket};
@@ -9,7 +11,7 @@ use crate::rig::{HOST, Rig};
 
 async fn passes(rig: &Rig, account: &BareJid, direction: Direction, text: &str) -> bool {
     let fold = PrivacyCheckPacket {
-        account: account.clone(),
+        account: Arc::new(account.clone()),
         session: None,
         direction,
         stanza: Stanza::parse(text).expect("a stanza"),

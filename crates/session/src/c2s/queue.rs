@@ -90,7 +90,7 @@ impl Live {
             return false;
         }
         let from = packet.from();
-        let is_own = from.to_bare() == self.account;
+        let is_own = from.to_bare() == *self.account;
         let is_host = from.node().is_none() && from.domain() == self.account.domain();
         !is_own && !is_host
     }

@@ -27,29 +27,29 @@ impl C2s {
         let Some(live) = &self.live else { return };
         let host = live.account.domain().as_str();
         let router = self.sessions.router.clone();
-        if router.has_handlers::<PrivacyCheckPacket>(host) {
+        if let Some(listeners) = router.listeners::<PrivacyCheckPacket>(host) {
             let fold = PrivacyCheckPacket {
                 account: live.account.clone(),
                 session: Some(live.entry.jid.clone()),
                 direction: Direction::In,
                 stanza: parcel.get().stanza.clone(),
             };
-            if router.is_wanted(&fold) {
+            if listeners.want(&fold) {
                 step!(parcel.get().meta, "privacy_check_packet", direction = "in");
                 if seldom(router.fold_wait(fold)).await.value().is_none() {
                     return seldom(self.blocked(parcel.take())).await;
                 }
             }
         }
-        if !router.has_handlers::<UserReceivePacket>(host) {
+        let Some(listeners) = router.listeners::<UserReceivePacket>(host) else {
             return self.offer(parcel, ctx).await;
-        }
+        };
         let fold = UserReceivePacket {
             user: live.entry.jid.clone(),
             stanza: parcel.get().stanza.clone(),
             meta: parcel.get().meta.clone(),
         };
-        if !router.is_wanted(&fold) {
+        if !listeners.want(&fold) {
             return self.offer(parcel, ctx).await;
         }
         step!(parcel.get().meta, "user_receive_packet");
