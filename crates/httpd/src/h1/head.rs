@@ -174,7 +174,7 @@ fn header<'a>(line: &'a [u8], limits: &Limits) -> Result<(&'a [u8], &'a [u8]), R
     if name.len() > limits.header_name_bytes {
         return refuse(431, "a header's name is too long");
     }
-    let value = line[colon + 1..].trim_ascii();
+    let value = trim(&line[colon + 1..]);
     if value.len() > limits.header_value_bytes {
         return refuse(431, "a header's value is too long");
     }
@@ -185,6 +185,14 @@ fn header<'a>(line: &'a [u8], limits: &Limits) -> Result<(&'a [u8], &'a [u8]), R
         return refuse(400, "a header's value holds a control character");
     }
     Ok((name, value))
+}
+
+/// Without optional white space around it (RFC 9110 §5.6.3): what else looks empty is no space, and is refused.
+fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 /// The headers that say how a request is framed.
@@ -430,6 +438,10 @@ mod tests {
             ),
             ("Transfer-Encoding: identity\r\n".to_owned(), 400),
             ("Transfer-Encoding: \x0bchunked\r\n".to_owned(), 400),
+            ("Transfer-Encoding: \x0cchunked\r\n".to_owned(), 400),
+            ("Transfer-Encoding: chunked\x0c\r\n".to_owned(), 400),
+            ("X: a\r\r\n".to_owned(), 400),
+            ("X:\ra\r\n".to_owned(), 400),
             ("Transfer-Encoding : chunked\r\n".to_owned(), 400),
             ("X: a\r\n b\r\n".to_owned(), 400),
             ("X: a\n".to_owned(), 400),

@@ -5,8 +5,11 @@
 //! number of routes. The syntax of patterns stands at [`Host::new`] and [`Path::new`].
 
 mod build;
+mod captures;
+mod compile;
 mod constraint;
 mod dispatch;
+mod found;
 mod pattern;
 mod registry;
 mod target;
@@ -15,10 +18,12 @@ mod tests;
 mod trie;
 
 pub use build::BuildError;
+pub(crate) use captures::Captures;
+pub use compile::{CompileError, CompileErrors};
 pub(crate) use constraint::panic_text;
 pub use constraint::{Constraint, Field, Refused, Value, check_fn, field};
-pub(crate) use dispatch::Captures;
-pub use dispatch::{CompileError, CompileErrors, Dispatch, Match, NoMatch, Shown};
+pub use dispatch::{Dispatch, NoMatch, Shown};
+pub use found::Match;
 pub use pattern::{MAX_ALTERNATIVES, MAX_PATTERN_BYTES, Problem};
 pub use registry::{Routes, RoutesError};
 pub(crate) use target::is_host_byte;

@@ -4,6 +4,7 @@ mod files;
 mod frames;
 mod h2;
 mod loops;
+mod messages;
 mod plain;
 mod rest;
 mod stage;

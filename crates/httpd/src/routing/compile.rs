@@ -1,0 +1,246 @@
+//! From a list of rules to a table: what is wrong with it, or the structure in which requests are looked up.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::constraint::Field;
+use super::dispatch::{BoundField, Dispatch, HostRule, LAST, PathRule};
+use super::pattern::{Alternative, Kind, Problem, Segment, Wrong, parse};
+use super::trie::{Edge, Leaf, Trie};
+use super::{Host, Path};
+
+/// What is wrong with one rule of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompileError {
+    /// The place of the host in the table, from 0, and its pattern; none for any host.
+    pub host: (usize, Option<String>),
+    /// The place of the path in the host, from 0, and its pattern; none at all if it is the host that is wrong.
+    pub path: Option<(usize, Option<String>)>,
+    /// The byte of the wrong pattern.
+    pub at: usize,
+    /// What is wrong there.
+    pub problem: Problem,
+}
+
+impl fmt::Display for CompileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |pattern: &Option<String>| {
+            pattern
+                .as_ref()
+                .map_or_else(|| "any".to_owned(), |pattern| format!("{pattern:?}"))
+        };
+        write!(f, "host {} ({})", self.host.0, shown(&self.host.1))?;
+        if let Some((at, pattern)) = &self.path {
+            write!(f, ", path {at} ({})", shown(pattern))?;
+        }
+        write!(f, ", byte {}: {}", self.at, self.problem)
+    }
+}
+
+impl std::error::Error for CompileError {}
+
+/// All that is wrong with a table, at least one thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompileErrors(pub Vec<CompileError>);
+
+impl fmt::Display for CompileErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, error) in self.0.iter().enumerate() {
+            let line_break = if at == 0 { "" } else { "\n" };
+            write!(f, "{line_break}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for CompileErrors {}
+
+/// Names of bindings as numbers.
+#[derive(Default)]
+struct Names {
+    numbers: HashMap<Arc<str>, u32>,
+    names: Vec<Arc<str>>,
+}
+
+impl Names {
+    fn number(&mut self, name: &Arc<str>) -> u32 {
+        *self.numbers.entry(name.clone()).or_insert_with(|| {
+            self.names.push(name.clone());
+            self.names.len() as u32 - 1
+        })
+    }
+}
+
+impl<T> Dispatch<T> {
+    /// Compiles a table.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with its patterns, each with the rule and the byte.
+    pub fn compile(table: Vec<Host<T>>) -> Result<Dispatch<T>, CompileErrors> {
+        let mut names = Names::default();
+        let mut errors = Vec::new();
+        let mut dispatch = Dispatch::default();
+        let mut order = 0;
+        for (number, host) in table.into_iter().enumerate() {
+            let place = (number, host.pattern.clone());
+            let mut fail = |path: Option<(usize, Option<String>)>, wrong: Wrong| {
+                errors.push(CompileError {
+                    host: place.clone(),
+                    path,
+                    at: wrong.at,
+                    problem: wrong.problem,
+                });
+            };
+            let rule = number as u32;
+            match read(Kind::Host, host.pattern.as_deref(), &host.constraints) {
+                Ok(None) => {
+                    dispatch.any.get_or_insert((order, rule));
+                    order += 1;
+                }
+                Ok(Some(alternatives)) => {
+                    insert(
+                        &mut dispatch.trie,
+                        &alternatives,
+                        rule,
+                        &mut order,
+                        &mut names,
+                    );
+                }
+                Err(wrong) => fail(None, wrong),
+            }
+            let paths = compile_paths(host.paths, &mut names, &mut |at, pattern, wrong| {
+                fail(Some((at, pattern)), wrong);
+            });
+            let fields = bind_fields(host.constraints, &mut names);
+            dispatch.hosts.push(HostRule {
+                pattern: host.pattern,
+                fields,
+                ..paths
+            });
+        }
+        dispatch.names = names.names;
+        if errors.is_empty() {
+            Ok(dispatch)
+        } else {
+            Err(CompileErrors(errors))
+        }
+    }
+}
+
+/// Reads a pattern; none for one that matches everything.
+fn read(
+    kind: Kind,
+    pattern: Option<&str>,
+    fields: &[Field],
+) -> Result<Option<Vec<Alternative>>, Wrong> {
+    match pattern {
+        Some("*") if kind == Kind::Path => unconstrained(fields),
+        None => unconstrained(fields),
+        Some(pattern) => parse(kind, pattern).map(Some),
+    }
+}
+
+fn unconstrained(fields: &[Field]) -> Result<Option<Vec<Alternative>>, Wrong> {
+    if fields.is_empty() {
+        return Ok(None);
+    }
+    Err(Wrong {
+        at: 0,
+        problem: Problem::ConstraintOnAny,
+    })
+}
+
+/// Fields by the numbers of their names. One whose name nothing binds is never asked.
+fn bind_fields(fields: Vec<Field>, names: &mut Names) -> Vec<BoundField> {
+    let known = |field: Field| {
+        names
+            .numbers
+            .get(field.name())
+            .map(|number| (*number, field))
+    };
+    fields.into_iter().filter_map(known).collect()
+}
+
+fn insert(
+    trie: &mut Trie,
+    alternatives: &[Alternative],
+    rule: u32,
+    order: &mut u32,
+    names: &mut Names,
+) {
+    for alternative in alternatives {
+        let mut taken: Vec<(u32, u32)> = Vec::new();
+        let mut repeats = false;
+        for (at, segment) in alternative.segments.iter().enumerate() {
+            if let Segment::Name(name) = segment {
+                let number = names.number(name);
+                repeats |= taken.iter().any(|(other, _)| *other == number);
+                taken.push((number, at as u32));
+            }
+        }
+        let leaf = Leaf {
+            order: *order,
+            rule,
+            names: taken.into(),
+            rest_from: alternative
+                .rest
+                .then_some(alternative.segments.len() as u32),
+            repeats,
+        };
+        *order += 1;
+        let edges = alternative.segments.iter().map(|segment| match segment {
+            Segment::Literal(text) => Edge::Literal(text),
+            Segment::Name(_) | Segment::Any => Edge::Any,
+        });
+        trie.insert(edges, leaf);
+    }
+}
+
+/// Compiles the paths of one host. Its pattern and fields are the caller's to set.
+fn compile_paths<T>(
+    paths: Vec<Path<T>>,
+    names: &mut Names,
+    fail: &mut impl FnMut(usize, Option<String>, Wrong),
+) -> HostRule<T> {
+    let mut rule = HostRule {
+        pattern: None,
+        fields: Vec::new(),
+        paths: Vec::with_capacity(paths.len()),
+        trie: Trie::default(),
+        any: None,
+        star: None,
+        first_pattern: LAST,
+    };
+    let mut order = 0;
+    for (number, path) in paths.into_iter().enumerate() {
+        let place = number as u32;
+        let mut kept = Vec::new();
+        match read(Kind::Path, path.pattern.as_deref(), &path.constraints) {
+            Ok(None) => {
+                let first = if path.pattern.is_some() {
+                    &mut rule.star
+                } else {
+                    &mut rule.any
+                };
+                first.get_or_insert((order, place));
+                order += 1;
+            }
+            Ok(Some(alternatives)) => {
+                rule.first_pattern = rule.first_pattern.min(order);
+                insert(&mut rule.trie, &alternatives, place, &mut order, names);
+                kept = alternatives;
+            }
+            Err(wrong) => fail(number, path.pattern.clone(), wrong),
+        }
+        rule.paths.push(PathRule {
+            pattern: path.pattern,
+            fields: bind_fields(path.constraints.clone(), names),
+            constraints: path.constraints,
+            alternatives: kept,
+            target: path.target,
+        });
+    }
+    rule
+}
