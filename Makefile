@@ -7,7 +7,7 @@ DATA  ?= natter-data
 PAGES := protocols hooks config commands
 
 .DEFAULT_GOAL := help
-.PHONY: deb man help cargo run test check interop bench bench-peers demo doc tree new-module clean
+.PHONY: deb man help cargo run test check interop bench bench-peers bench-http demo doc tree new-module clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{ printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,11 @@ bench: cargo ## measure the parts: actors, stanzas, routing, hooks, IQs, logins,
 
 bench-peers: cargo ## measure ejabberd and Prosody beside ours, into docs/PERFORMANCE.md; ROUNDS=, WORKLOADS=, PEERS=, SCALE=
 	@tests/bench-peers/run.sh
+
+# A workspace of its own: nothing else needs axum.
+bench-http: cargo ## measure httpd beside hyper, axum, matchit and wayfind, into docs/PERFORMANCE.md; ROUNDS=
+	$(CARGO) run --release --locked --manifest-path tests/bench-http/Cargo.toml -- \
+		--rounds "$(or $(ROUNDS),15)" --into docs/PERFORMANCE.md
 
 demo: cargo ## a node of its own: two clients chat, mod_echo is added, the tree is shown, all ends
 	$(CARGO) build --quiet --package supervisors

@@ -13,6 +13,10 @@ mod servers;
 use std::io::Write;
 use std::process::ExitCode;
 
+/// As natterd has it; all servers have the same.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What is measured, and where it goes.
 struct Plan {
     rounds: usize,
@@ -42,8 +46,8 @@ fn plan(words: &[String]) -> Result<Plan, String> {
 }
 
 fn measure(plan: &Plan) -> Result<(), String> {
-    let requests = load::measure(plan.rounds, plan.requests)?;
     let lookups = lookups::measure(plan.rounds);
+    let requests = load::measure(plan.rounds, plan.requests)?;
     let text = page::text(plan.rounds, plan.requests, &requests, &lookups);
     match &plan.into {
         None => std::io::stdout()

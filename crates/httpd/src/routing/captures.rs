@@ -48,7 +48,9 @@ impl Slot {
 /// A lookup under way: the best leaf so far.
 pub(super) struct Seek<'t, 's, F> {
     pub(super) best: u32,
-    pub(super) found: Option<Result<(&'t Leaf, Slots), Panicked>>,
+    pub(super) found: Option<Result<&'t Leaf, Panicked>>,
+    /// What it binds, where that was asked to know whether it is taken; else it is bound when the lookup is over.
+    pub(super) slots: Option<Slots>,
     /// What the host has bound.
     pub(super) before: &'s Slots,
     pub(super) texts: Texts<'s>,
@@ -66,12 +68,13 @@ where
     }
 
     fn look(&mut self, leaf: &'t Leaf) {
-        let mut slots = self.before.clone();
-        if !self.bind(leaf, &mut slots) {
-            return;
-        }
         let fields = (self.fields)(leaf.rule);
-        if !fields.is_empty() {
+        let may_clash = leaf.repeats || !(self.before.is_empty() || leaf.names.is_empty());
+        self.slots = if may_clash || !fields.is_empty() {
+            let mut slots = self.before.clone();
+            if !self.bind(leaf, &mut slots) {
+                return;
+            }
             match self.check(fields, &mut slots) {
                 Ok(true) => {}
                 Ok(false) => return,
@@ -82,13 +85,31 @@ where
                     return;
                 }
             }
-        }
+            Some(slots)
+        } else {
+            None
+        };
         self.best = leaf.order;
-        self.found = Some(Ok((leaf, slots)));
+        self.found = Some(Ok(leaf));
     }
 }
 
-impl<F> Seek<'_, '_, F> {
+impl<'t, F> Seek<'t, '_, F> {
+    /// What was found, and what it binds.
+    pub(super) fn finish(self) -> Option<Result<(&'t Leaf, Slots), Panicked>> {
+        let leaf = match self.found {
+            Some(Ok(leaf)) => leaf,
+            Some(Err(ref panicked)) => return Some(Err(panicked.clone())),
+            None => return None,
+        };
+        if let Some(slots) = self.slots {
+            return Some(Ok((leaf, slots)));
+        }
+        let mut slots = self.before.clone();
+        self.bind(leaf, &mut slots);
+        Some(Ok((leaf, slots)))
+    }
+
     /// Binds the names; false if one that is bound already has another value.
     fn bind(&self, leaf: &Leaf, slots: &mut Slots) -> bool {
         let is_alone = !leaf.repeats && slots.is_empty();

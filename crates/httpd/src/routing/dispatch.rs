@@ -159,6 +159,7 @@ impl<T> Dispatch<T> {
         let mut seek = Seek {
             best: any.map_or(LAST, |(order, _)| order),
             found: None,
+            slots: None,
             before: &Slots::new(),
             texts: Texts {
                 host: host.as_bytes(),
@@ -169,7 +170,7 @@ impl<T> Dispatch<T> {
             fields: |rule: u32| &self.hosts[rule as usize].fields,
         };
         self.trie.find(host.as_bytes(), &labels, &mut seek);
-        match (seek.found, any) {
+        match (seek.finish(), any) {
             (Some(found), _) => {
                 let (leaf, slots) = found.map_err(|Panicked(text)| NoMatch::Panicked(text))?;
                 captures.host = leaf.rule;
@@ -272,6 +273,7 @@ impl<T> HostRule<T> {
         let mut seek = Seek {
             best: any,
             found: None,
+            slots: None,
             before: &before,
             texts: Texts {
                 host: host.as_bytes(),
@@ -282,7 +284,7 @@ impl<T> HostRule<T> {
             fields: |rule: u32| &self.paths[rule as usize].fields,
         };
         self.trie.find(text, &split.segments, &mut seek);
-        match seek.found {
+        match seek.finish() {
             Some(found) => {
                 let (leaf, slots) = found.map_err(|Panicked(text)| NoMatch::Panicked(text))?;
                 captures.path = leaf.rule;

@@ -36,26 +36,26 @@ const CLASS: [u8; 256] = {
     class
 };
 
-/// Whether a host name may hold `byte`: `unreserved` and `sub-delims` of RFC 3986.
+/// `unreserved` and `sub-delims` of RFC 3986.
+const HOST: [bool; 256] = {
+    let mut host = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        host[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"-._~!$&'()*+,;=";
+    let mut at = 0;
+    while at < others.len() {
+        host[others[at] as usize] = true;
+        at += 1;
+    }
+    host
+};
+
+/// Whether a host name may hold `byte`.
 pub(crate) const fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.'
-                | b'_'
-                | b'~'
-                | b'!'
-                | b'$'
-                | b'&'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b','
-                | b';'
-                | b'='
-        )
+    HOST[byte as usize]
 }
 
 /// A path that was split.
