@@ -9,3 +9,9 @@ if need node nodejs && need npm npm && ! cmp -s "$here/node/package.json" "$INTE
         cp "$here/node/package.json" "$INTEROP_NODE/installed"
     fi
 fi
+
+# The chat page of the server under test, opened by whoever needs it first.
+open_page() {
+    if [ -z "${page_is_open:-}" ]; then natterctl module_start "$host" mod_webchat; fi
+    page_is_open=yes
+}

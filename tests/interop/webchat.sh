@@ -11,7 +11,7 @@ page_chats() {
     export ANNA_PASSWORD="anna's secret" BEN_PASSWORD="ben's secret"
     register anna "$host" "$ANNA_PASSWORD"
     register ben "$host" "$BEN_PASSWORD"
-    natterctl module_start "$host" mod_webchat
+    open_page
     say "$(chromium --version 2>/dev/null)"
     if bounded 300 node "$here/node/browser.js" "http://$host:$http" "$(command -v chromium)" "$pictures" >"$scratch/page" 2>&1 &&
         [ "$(tail -n 1 "$scratch/page")" = done ]; then

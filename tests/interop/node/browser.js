@@ -2,13 +2,10 @@
 // that passes no WebSocket on, so that the page has to use BOSH. Prints `ok: …` for each thing seen, and `done`.
 
 import http from 'node:http';
-import { createRequire } from 'node:module';
+
+import { failed, faults, fill, launch, login, ok, shows, visit } from './page.js';
 
 const [origin, executablePath, pictures] = process.argv.slice(2);
-const require = createRequire(`${process.env.INTEROP_NODE}/`);
-const puppeteer = require('puppeteer-core');
-
-const ok = (text) => console.log(`ok: ${text}`);
 const server = new URL(origin);
 
 /** A proxy that knows nothing of upgrades. */
@@ -38,42 +35,11 @@ function proxy() {
   };
 }
 
-const faults = [];
-async function visit(browser, url) {
-  const context = await browser.createBrowserContext();
-  const page = await context.newPage();
-  await page.setViewport({ width: 1100, height: 720 });
-  page.setDefaultTimeout(40_000);
-  page.on('dialog', (dialog) => dialog.accept());
-  page.on('pageerror', (error) => faults.push(`${error}`));
-  page.on('console', (line) => {
-    if (/Content Security Policy|Uncaught/.test(line.text())) faults.push(line.text());
-  });
-  await page.goto(`${url}/chat/`);
-  return page;
-}
-
-async function login(page, name, password) {
-  for (const [field, text] of [['#address', name], ['#password', password]]) {
-    await page.$eval(field, (input) => { input.value = ''; });
-    await page.type(field, text);
-  }
-  await page.keyboard.press('Enter');
-}
-
 const picture = (page, name) => page.screenshot({ path: `${pictures}/${name}.png` });
-const shows = (page, selector, text) => page.waitForFunction(
-  (where, what) => [...document.querySelectorAll(where)].some((one) => one.checkVisibility() && one.textContent.includes(what)),
-  {}, selector, text,
-);
-async function fill(page, field, text) {
-  await page.type(field, text);
-  await page.keyboard.press('Enter');
-}
 
 const without = proxy();
 const port = await without.open(0);
-const browser = await puppeteer.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+const browser = await launch(executablePath);
 let step = 'the page opens';
 try {
   const anna = await visit(browser, origin);
@@ -183,11 +149,7 @@ try {
   ok(step);
   console.log('done');
 } catch (error) {
-  console.log(`failed: ${step}: ${error.message}`);
-  for (const [at, context] of browser.browserContexts().entries()) {
-    for (const page of await context.pages()) await picture(page, `failed-${at}`).catch(() => {});
-  }
-  process.exitCode = 1;
+  await failed(browser, pictures, step, error);
 } finally {
   await browser.close();
   await without.close();
