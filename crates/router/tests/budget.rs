@@ -106,13 +106,13 @@ const PATHS: [(&str, &str); 4] = [
 ];
 
 /// Reads a stanza as a socket gives it, stamps it, routes it, and has it written for the other's socket.
-fn pass(reader: &mut Scanner, input: &mut BytesMut, from: &Jid, router: &Router) {
+fn pass(reader: &mut Scanner, input: &mut BytesMut, from: &Arc<Jid>, router: &Router) {
     let frame = reader.feed(input).expect("it is well-formed");
     let Some(Frame::Element(element)) = frame else {
         panic!("a whole element expected");
     };
     let stanza = Stanza::from_element(&element).expect("a stanza");
-    let stamped = stanza.edit().from(Some(from.clone())).finish();
+    let stamped = stanza.edit().from_shared(from).finish();
     let routed = router.route(router.packet(stamped)).now_or_never();
     assert!(routed.is_some(), "nothing on this way waits");
 }
@@ -175,7 +175,7 @@ async fn a_stanza_allocates_no_more_than_its_budget() {
         .expect("nobody else has it");
 
     // Where answers are heard too.
-    let from: Jid = "alice@b.example/desk".parse().expect("an address");
+    let from = Arc::new("alice@b.example/desk".parse().expect("an address"));
     let header = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>";
     let mut measured = String::new();
     let mut over = Vec::new();

@@ -134,8 +134,9 @@ pub struct C2s {
 /// A bound session.
 struct Live {
     entry: Arc<Entry>,
-    full: Jid,
-    bare: Jid,
+    /// Shared by all that it sends.
+    full: Arc<Jid>,
+    bare: Arc<Jid>,
     account: Arc<BareJid>,
     origin: Origin,
     ledger: Arc<Ledger>,
@@ -261,8 +262,8 @@ impl C2s {
         tracing::info!(target: "natter::session", %jid, address = ?self.address, "session opened");
         let account = Arc::clone(&entry.account);
         self.live = Some(Live {
-            full: jid.clone().into(),
-            bare: (*account).clone().into(),
+            full: Arc::new(jid.clone().into()),
+            bare: Arc::new((*account).clone().into()),
             account,
             origin: Origin::Session(Arc::new(SessionOrigin {
                 jid,
@@ -298,7 +299,7 @@ impl C2s {
         let Some(live) = &self.live else { return };
         if stanza
             .from()
-            .is_some_and(|from| *from != live.full && *from != live.bare)
+            .is_some_and(|from| *from != *live.full && *from != *live.bare)
         {
             let error = StreamError::from(StreamCondition::InvalidFrom);
             return seldom(self.end(Some(error), ctx)).await;
@@ -431,7 +432,7 @@ impl C2s {
         let own = self
             .sessions
             .router
-            .packet(reply.edit().to(live.full.clone()).finish());
+            .packet(reply.edit().to_shared(&live.full).finish());
         self.write(own, ctx).await;
     }
 }
@@ -441,9 +442,9 @@ impl Live {
     /// missing language is the stream's.
     fn stamp(&self, stanza: Stanza) -> Stanza {
         let (undirected, unspoken) = (stanza.to().is_none(), stanza.lang().is_none());
-        let mut edit = stanza.into_edit().from(self.full.clone());
+        let mut edit = stanza.into_edit().from_shared(&self.full);
         if undirected {
-            edit = edit.to(self.bare.clone());
+            edit = edit.to_shared(&self.bare);
         }
         if unspoken && self.lang.is_some() {
             edit = edit.lang(self.lang.clone());

@@ -51,10 +51,7 @@ impl Stanza {
     }
 
     fn answer(&self, type_: StanzaType) -> Edit {
-        let edit = Edit::new(type_)
-            .from(self.to().cloned())
-            .to(self.from().cloned());
-        edit.id(self.id().map(str::to_owned))
+        Edit::answering(type_, &self.0.head)
     }
 }
 

@@ -32,6 +32,15 @@ impl Edit {
         }
     }
 
+    /// Begins an answer: of that type, with the id of what it answers and its addresses exchanged.
+    pub(super) fn answering(type_: StanzaType, head: &Head) -> Edit {
+        let mut edit = Edit::new(type_);
+        edit.head.from.clone_from(&head.to);
+        edit.head.to.clone_from(&head.from);
+        edit.head.id.clone_from(&head.id);
+        edit
+    }
+
     pub(super) fn of(head: Head, base: Arc<Content>) -> Edit {
         Edit {
             base,
@@ -43,25 +52,37 @@ impl Edit {
 
     /// Sets or takes away the sender.
     pub fn from(mut self, from: impl Into<Option<Jid>>) -> Edit {
-        self.head.from = from.into();
+        self.head.from = from.into().map(Arc::new);
+        self
+    }
+
+    /// Sets the sender to an address that many stanzas share.
+    pub fn from_shared(mut self, from: &Arc<Jid>) -> Edit {
+        self.head.from = Some(Arc::clone(from));
         self
     }
 
     /// Sets or takes away the recipient.
     pub fn to(mut self, to: impl Into<Option<Jid>>) -> Edit {
-        self.head.to = to.into();
+        self.head.to = to.into().map(Arc::new);
+        self
+    }
+
+    /// Sets the recipient to an address that many stanzas share.
+    pub fn to_shared(mut self, to: &Arc<Jid>) -> Edit {
+        self.head.to = Some(Arc::clone(to));
         self
     }
 
     /// Sets or takes away the id.
     pub fn id(mut self, id: impl Into<Option<String>>) -> Edit {
-        self.head.id = id.into().map(String::into_boxed_str);
+        self.head.id = id.into().map(Arc::from);
         self
     }
 
     /// Sets or takes away `xml:lang`.
     pub fn lang(mut self, lang: impl Into<Option<String>>) -> Edit {
-        self.head.lang = lang.into().map(String::into_boxed_str);
+        self.head.lang = lang.into().map(Arc::from);
         self
     }
 

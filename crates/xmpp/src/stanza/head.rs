@@ -1,6 +1,7 @@
 //! What the start tag of a stanza says.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use xml::push_attr;
 
@@ -198,18 +199,18 @@ impl From<IqType> for StanzaType {
     }
 }
 
-/// The start tag, read.
+/// The start tag, read. A copy shares what it says: it costs counts, no memory.
 #[derive(Clone)]
 pub(super) struct Head {
     pub type_: StanzaType,
     /// What the sender of a message wrote instead of nothing: `normal`, or a word nobody knows.
-    pub type_text: Option<Box<str>>,
-    pub from: Option<Jid>,
-    pub to: Option<Jid>,
-    pub id: Option<Box<str>>,
-    pub lang: Option<Box<str>>,
-    /// All other attributes, written out and standing alone, each with a space before it.
-    pub extra: Box<str>,
+    pub type_text: Option<Arc<str>>,
+    pub from: Option<Arc<Jid>>,
+    pub to: Option<Arc<Jid>>,
+    pub id: Option<Arc<str>>,
+    pub lang: Option<Arc<str>>,
+    /// All other attributes, written out and standing alone, each with a space before it; `None`: there are none.
+    pub extra: Option<Arc<str>>,
 }
 
 impl Head {
@@ -221,7 +222,7 @@ impl Head {
             to: None,
             id: None,
             lang: None,
-            extra: Box::default(),
+            extra: None,
         }
     }
 
@@ -235,8 +236,8 @@ impl Head {
             put(out, "\"");
         }
         let attributes = [
-            ("from", self.from.as_ref().map(Jid::as_str)),
-            ("to", self.to.as_ref().map(Jid::as_str)),
+            ("from", self.from.as_deref().map(Jid::as_str)),
+            ("to", self.to.as_deref().map(Jid::as_str)),
             ("id", self.id.as_deref()),
             ("type", self.type_text.as_deref().or(self.type_.attribute())),
             ("xml:lang", self.lang.as_deref()),
@@ -246,6 +247,6 @@ impl Head {
                 push_attr(name, value, out);
             }
         }
-        put(out, &self.extra);
+        put(out, self.extra.as_deref().unwrap_or_default());
     }
 }

@@ -155,12 +155,12 @@ impl Stanza {
 
     /// Returns the sender.
     pub fn from(&self) -> Option<&Jid> {
-        self.0.head.from.as_ref()
+        self.0.head.from.as_deref()
     }
 
     /// Returns the recipient. An empty `to` counts as none (our choice, R-104).
     pub fn to(&self) -> Option<&Jid> {
-        self.0.head.to.as_ref()
+        self.0.head.to.as_deref()
     }
 
     /// Returns the id.

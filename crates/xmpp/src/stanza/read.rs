@@ -162,19 +162,19 @@ fn read(kind: Kind, element: &Element, stream_lang: Option<&str>) -> Result<Stan
         }
     }
     let type_text = match type_ {
-        StanzaType::Message(MessageType::Normal) => attr("type").map(Box::from),
+        StanzaType::Message(MessageType::Normal) => attr("type").map(Arc::from),
         _ => None,
     };
     let head = Head {
         type_,
         type_text,
-        from,
-        to,
-        id: attr("id").map(Box::from),
+        from: from.map(Arc::new),
+        to: to.map(Arc::new),
+        id: attr("id").map(Arc::from),
         lang: element
             .lang()
             .or(stream_lang.filter(|lang| !lang.is_empty()))
-            .map(Box::from),
+            .map(Arc::from),
         extra: extra_of(element.attrs()),
     };
     Ok(Stanza::new(head, Arc::new(content_of(element))))
@@ -198,7 +198,7 @@ fn type_of(kind: Kind, attribute: Option<&str>) -> Option<StanzaType> {
 }
 
 /// Writes the attributes that no rule of ours knows, in their order and standing alone.
-fn extra_of<'a>(attrs: impl Iterator<Item = Attr<'a>>) -> Box<str> {
+fn extra_of<'a>(attrs: impl Iterator<Item = Attr<'a>>) -> Option<Arc<str>> {
     let mut out = String::new();
     let mut number = 0;
     for attr in attrs {
@@ -213,7 +213,7 @@ fn extra_of<'a>(attrs: impl Iterator<Item = Attr<'a>>) -> Box<str> {
             }
         }
     }
-    out.into_boxed_str()
+    (!out.is_empty()).then(|| Arc::from(out))
 }
 
 /// The content as it came, under the names that it has on a stream of clients.
