@@ -21,6 +21,9 @@ use crate::session::Session;
 /// How long the server may be silent before a run is given up.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// In how many stretches the joins are weighed, to see what the last cost beside the first.
+const STRETCHES: usize = 10;
+
 /// Fills rooms, then lets some occupants speak; each says the next when it hears its own.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
@@ -85,6 +88,7 @@ pub async fn run(run: &Run, options: &Options) -> Result<Vec<Outcome>, Failure> 
     let room = |number: usize| format!("load{stamp:x}r{number}@{}", run.target.muc_domain);
     let latency = Latency::new();
     let gauge = Gauge::start(run.server);
+    let mut growth = Growth::begin(run, options);
     for (number, session) in sessions.iter_mut().enumerate() {
         let began = peek::now();
         let joined = timeout(
@@ -98,6 +102,7 @@ pub async fn run(run: &Run, options: &Options) -> Result<Vec<Outcome>, Failure> 
             failure.while_doing(&format!("joining {}", room(number % options.rooms)))
         })?;
         latency.record(peek::now() - began);
+        growth.joined(number);
     }
     let spent = gauge.stop();
     let kind = format!("{}x{}", options.rooms, options.occupants);
@@ -108,6 +113,7 @@ pub async fn run(run: &Run, options: &Options) -> Result<Vec<Outcome>, Failure> 
         spent,
         &latency,
     );
+    let joins = growth.told(joins);
 
     let (sessions, _) = talk(
         run,
@@ -130,6 +136,58 @@ pub async fn run(run: &Run, options: &Options) -> Result<Vec<Outcome>, Failure> 
     );
     accounts::close(sessions, run.target.within).await;
     Ok(vec![joins, messages])
+}
+
+/// What joins cost as rooms fill: the server's CPU time for each stanza that they make it send.
+struct Growth<'a> {
+    run: &'a Run,
+    rooms: usize,
+    /// How many joins are weighed together.
+    stretch: usize,
+    people: usize,
+    gauge: Gauge,
+    /// What was sent in this stretch.
+    sent: u64,
+    /// Occupants of a room by then, and microseconds for a stanza.
+    seen: Vec<(usize, f64)>,
+}
+
+impl<'a> Growth<'a> {
+    fn begin(run: &'a Run, options: &Options) -> Growth<'a> {
+        let people = options.rooms * options.occupants;
+        Growth {
+            run,
+            rooms: options.rooms,
+            stretch: people.div_ceil(STRETCHES),
+            people,
+            gauge: Gauge::start(run.server),
+            sent: 0,
+            seen: Vec::new(),
+        }
+    }
+
+    /// One more has joined. Each of those before is shown to it and it to each of them; it sees itself and the subject.
+    fn joined(&mut self, number: usize) {
+        let before = number / self.rooms;
+        self.sent += 2 * before as u64 + 2;
+        let done = number + 1;
+        if !done.is_multiple_of(self.stretch) && done != self.people {
+            return;
+        }
+        let gauge = std::mem::replace(&mut self.gauge, Gauge::start(self.run.server));
+        if let Some(server) = gauge.stop().server {
+            let micros = server.as_secs_f64() * 1e6 / self.sent as f64;
+            self.seen.push((before + 1, micros));
+        }
+        self.sent = 0;
+    }
+
+    /// With these figures: `to_50_cpu_us_per_stanza` is what joins cost until a room had 50.
+    fn told(self, joins: Outcome) -> Outcome {
+        self.seen.into_iter().fold(joins, |joins, (until, micros)| {
+            joins.with(&format!("to_{until:03}_cpu_us_per_stanza"), micros)
+        })
+    }
 }
 
 /// Enters a room and waits for the own presence (§7.2.2); a new room that is locked is opened as it is (§10.1.2).
