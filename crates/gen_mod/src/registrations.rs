@@ -166,6 +166,21 @@ impl Registrations {
         })
     }
 
+    /// `handler` takes part in the fold `H` of the whole node, whatever host it concerns.
+    #[must_use]
+    pub fn node_hook<H: Hook>(
+        self,
+        priority: Priority,
+        handler: impl Fn(&Host, H) -> Flow<H> + Send + Sync + 'static,
+    ) -> Self {
+        self.part(move |ctx| {
+            let host = ctx.host.clone();
+            Part::Hook(HookSpec::now::<H>("", priority, move |value| {
+                handler(&host, value)
+            }))
+        })
+    }
+
     /// `handler`, which may wait, takes part in the fold `H` of this host.
     #[must_use]
     pub fn hook_wait<H, F, A>(self, priority: Priority, handler: F) -> Self

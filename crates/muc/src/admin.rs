@@ -271,10 +271,12 @@ impl Room {
             let before = known
                 .as_ref()
                 .map_or(Affiliation::None, |row| row.affiliation);
-            change_affiliation(by.affiliation, before, *affiliation)?;
-            if user == actor && *affiliation == Affiliation::Outcast {
+            // Before what an admin may not do to another (§9.1).
+            let bans_itself = user == actor && *affiliation == Affiliation::Outcast;
+            if bans_itself && has(by.affiliation, Right::EditMembers) {
                 return Err(Condition::Conflict.text("you cannot ban yourself"));
             }
+            change_affiliation(by.affiliation, before, *affiliation)?;
             let nick = match (nick.as_deref(), affiliation) {
                 (_, Affiliation::Outcast | Affiliation::None) | (Some(""), _) => None,
                 (Some(nick), _) => Some(self.free_nick(nick, user)?),
@@ -341,8 +343,25 @@ impl Room {
         &mut self,
         rows: Vec<Affiliated>,
     ) -> Result<Vec<Changed>, StanzaError> {
-        let mut changed = Vec::new();
+        let changed = self.real_changes(rows);
         let mut batch = Batch::new();
+        if self.phase == Phase::Open {
+            for change in &changed {
+                batch.set_affiliation(&self.address, change.row.clone());
+            }
+        }
+        if !batch.is_empty() {
+            self.commit(batch).await?;
+        }
+        for change in &changed {
+            self.affiliations.put(change.row.clone());
+        }
+        Ok(changed)
+    }
+
+    /// What really changes, under new versions.
+    pub(crate) fn real_changes(&self, rows: Vec<Affiliated>) -> Vec<Changed> {
+        let mut changed = Vec::new();
         let mut version = self.affiliations.version();
         for mut row in rows {
             let known = self.affiliations.row(&row.jid);
@@ -353,18 +372,9 @@ impl Room {
             }
             version += 1;
             row.version = version;
-            if self.phase == Phase::Open {
-                batch.set_affiliation(&self.address, row.clone());
-            }
             changed.push(Changed { before, row });
         }
-        if !batch.is_empty() {
-            self.commit(batch).await?;
-        }
-        for change in &changed {
-            self.affiliations.put(change.row.clone());
-        }
-        Ok(changed)
+        changed
     }
 
     /// Lets those who are there feel what was changed, and gives back what others are told of who had to go, and

@@ -220,10 +220,14 @@ impl Room {
             .get(number)
             .map_or(Role::None, |who| who.role);
         let sees = may(role, Deed::SeeAddresses, &self.config);
-        for other in self.occupants.numbers() {
-            if other != number
-                && let Some(shown) = self.shown_to(other, sees, &to)
-            {
+        let appear = |role| may(role, Deed::Appear, &self.config);
+        let others = self.occupants.iter();
+        let others: Vec<u64> = others
+            .filter(|(other, who)| *other != number && appear(who.role))
+            .map(|(other, _)| other)
+            .collect();
+        for other in others {
+            if let Some(shown) = self.shown_to(other, sees, &to) {
                 self.outbox.push(Out::One(shown));
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! Source: XEP-0045 v1.35 and what clients expect beside it; docs/ROOMS.md tells what holds. Route: option `host`,
 //! taken where it is routed: to a room's process, opened when it is not there. State: none; what the rooms share
-//! lives beside this process and outlives it.
+//! lives beside this process and outlives it. Hook: `account_gone`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use gen_mod::prelude::*;
 use otp::ChildSpec;
+use router::AccountGone;
 use storage::{Batch, StorageError};
 
 use crate::config::{Bounds, RoomConfig};
@@ -141,9 +142,13 @@ impl Module for ModMuc {
             secret,
         });
         forget_temporary(&service).await?;
-        let taking = Arc::clone(&service);
+        let (taking, hearing) = (Arc::clone(&service), Arc::clone(&service));
         let registrations = Registrations::new()
-            .route_inline(domain, move |_, packet| rooms::take(&taking, packet));
+            .route_inline(domain, move |_, packet| rooms::take(&taking, packet))
+            .node_hook::<AccountGone>(Priority::NORMAL, move |_, gone| {
+                hearing.rooms.account_gone(&gone.account);
+                Flow::Next(gone)
+            });
         let registrations = manage::all(&service)
             .into_iter()
             .fold(registrations, Registrations::command);

@@ -9,6 +9,7 @@ use xmpp::{
     BareJid, Condition, Fragment, Jid, MessageType, Stanza, StanzaError, ns, parse_jid, push_attr,
 };
 
+use crate::admin::Changed;
 use crate::config::{ADMINS, FORM, OWNERS, RoomConfig};
 use crate::form::Filled;
 use crate::outbox::Many;
@@ -143,16 +144,30 @@ impl Room {
                 batch.set_affiliation(&self.address, row.clone());
             }
         }
+        let changed = self.real_changes(rows);
+        for change in &changed {
+            batch.set_affiliation(&self.address, change.row.clone());
+        }
+        // All of it or nothing.
         self.commit(batch).await?;
-        self.phase = Phase::Open;
-        let before = std::mem::replace(&mut self.config, config);
-        self.occupants.all_changed();
-        self.history.limit(self.config.history as usize);
-        let changed = self.keep_affiliations(rows).await?;
         let outcome = match request {
             Some(request) => self.answer(request, Fragment::empty()),
             None => router::Outcome::Delivered,
         };
+        self.take_in(config, changed);
+        Ok(outcome)
+    }
+
+    /// The room is configured so and its affiliations are these, as is stored: all feel it.
+    pub(crate) fn take_in(&mut self, config: RoomConfig, changed: Vec<Changed>) {
+        let opens = self.phase == Phase::Locked;
+        self.phase = Phase::Open;
+        let before = std::mem::replace(&mut self.config, config);
+        self.occupants.all_changed();
+        self.history.limit(self.config.history as usize);
+        for change in &changed {
+            self.affiliations.put(change.row.clone());
+        }
         let mut after = Vec::new();
         let invited = self.apply_affiliations(changed, None, &mut after);
         self.push_all(after);
@@ -164,7 +179,6 @@ impl Room {
             self.invite_member(&user, &self.here());
         }
         self.used = true;
-        Ok(outcome)
     }
 
     /// The owner of a new room did not configure it in time: it is as new rooms are.
@@ -278,6 +292,17 @@ impl Room {
             batch.remove_room(&self.address);
             self.commit(batch).await?;
         }
+        self.dissolve(venue, reason, password);
+        Ok(())
+    }
+
+    /// The room is no more, as is stored: all are told.
+    pub(crate) fn dissolve(
+        &mut self,
+        venue: Option<&Jid>,
+        reason: Option<String>,
+        password: Option<String>,
+    ) {
         let mut extra = String::from("<destroy");
         if let Some(venue) = venue {
             push_attr("jid", venue.as_str(), &mut extra);
@@ -307,6 +332,5 @@ impl Room {
         self.entry.present.lock().clear();
         self.count();
         self.forget();
-        Ok(())
     }
 }

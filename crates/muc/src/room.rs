@@ -12,12 +12,13 @@ use std::time::{Duration, SystemTime};
 use futures_util::FutureExt;
 use otp::{Ctx, ExitReason, Flow, GenServer, Init};
 use router::{Outcome, Parcel};
-use storage::{Affiliation, Batch, StoredRoom};
+use storage::{Affiliation, Batch, StorageError, StoredRoom};
 use xmpp::{BareJid, Condition, Jid, Kind, MessageType, Stanza, StanzaError, ns};
 
 use crate::activity::Activity;
 use crate::affiliations::Affiliations;
 use crate::config::RoomConfig;
+use crate::doubt::Doubt;
 use crate::hats::Hat;
 use crate::history::{History, Past, delayed};
 use crate::iq::Relays;
@@ -64,6 +65,8 @@ pub(crate) struct RoomArgs {
 pub(crate) enum Cast {
     /// A stanza for it, or for one of its occupants.
     Route(Parcel),
+    /// An account was removed.
+    Gone(BareJid),
 }
 
 /// What else it hears.
@@ -71,7 +74,9 @@ pub(crate) enum Note {
     /// There is more to say.
     GoOn,
     /// The store has answered.
-    Written(u64, bool),
+    Written(u64, Result<(), StorageError>),
+    /// What the store holds, read after so many writes.
+    Known(u64, Option<Box<StoredRoom>>),
     /// A question to the archive is answered.
     Read,
     /// The owner had time enough to configure a new room: the one made so.
@@ -95,6 +100,7 @@ pub(crate) struct Room {
     pub(crate) outbox: Outbox,
     /// How many messages wait for the store.
     pub(crate) unwritten: usize,
+    pub(crate) doubt: Doubt,
     pub(crate) relays: Relays,
     pub(crate) requests: Requests,
     /// Something happened since it was last noted in the store.
@@ -137,6 +143,7 @@ impl GenServer for Room {
             subject: None,
             outbox: Outbox::default(),
             unwritten: 0,
+            doubt: Doubt::default(),
             relays: Relays::default(),
             requests: Requests::default(),
             used: false,
@@ -167,8 +174,11 @@ impl GenServer for Room {
         self.rest()
     }
 
-    async fn handle_cast(&mut self, Cast::Route(parcel): Cast, ctx: &mut Ctx<Self>) -> Flow {
-        self.hear(parcel, ctx).await;
+    async fn handle_cast(&mut self, cast: Cast, ctx: &mut Ctx<Self>) -> Flow {
+        match cast {
+            Cast::Route(parcel) => self.hear(parcel, ctx).await,
+            Cast::Gone(account) => self.account_gone(&account, ctx),
+        }
         self.speak(ctx).await;
         self.rest()
     }
@@ -176,9 +186,16 @@ impl GenServer for Room {
     async fn handle_info(&mut self, info: otp::Info<Note>, ctx: &mut Ctx<Self>) -> Flow {
         match info {
             otp::Info::Message(Note::GoOn) => self.outbox.awake = false,
-            otp::Info::Message(Note::Written(number, ok)) => {
+            otp::Info::Message(Note::Written(number, result)) => {
                 self.unwritten = self.unwritten.saturating_sub(1);
-                self.outbox.written(number, ok);
+                self.outbox.written(number, result.is_ok());
+                if let Err(error) = result {
+                    self.doubt.failed(&error);
+                }
+            }
+            otp::Info::Message(Note::Known(asked, stored)) => {
+                self.known(asked, stored).await;
+                self.tidy(ctx);
             }
             otp::Info::Message(Note::Read) => self.reading = self.reading.saturating_sub(1),
             otp::Info::Message(Note::Configured(room)) => self.configured(room).await,
@@ -200,9 +217,9 @@ impl GenServer for Room {
 
 impl Room {
     /// Reads what is stored of the room.
-    async fn load(&mut self) -> Result<(), String> {
+    pub(crate) async fn load(&mut self) -> Result<(), String> {
         let storage = &self.service.host.storage;
-        let failed = |error: storage::StorageError| format!("{}: {error}", self.address);
+        let failed = |error: StorageError| format!("{}: {error}", self.address);
         let Some(stored) = storage.rooms.get(&self.address).await.map_err(failed)? else {
             return Ok(());
         };
@@ -227,17 +244,20 @@ impl Room {
             .as_deref()
             .and_then(crate::talk::stored_subject);
         self.config = config;
-        self.hats = crate::config::stored_values(&stored.config, crate::hats::STORED)
-            .iter()
-            .filter_map(|hat| Hat::restored(hat))
-            .collect();
         let vcard = storage.rooms.vcard(&self.address).await.map_err(failed)?;
+        self.take_hats(&stored.config);
         let vcard = vcard.and_then(|text| text.parse().ok());
         self.avatars = vcard.map_or_else(Vec::new, |vcard| crate::avatar::hashes(&vcard));
         self.affiliations = Affiliations::restored(stored.affiliations, stored.version);
         self.created = stored.created;
         self.phase = Phase::Open;
         Ok(())
+    }
+
+    /// The hats that are stored with a configuration.
+    pub(crate) fn take_hats(&mut self, config: &str) {
+        let stored = crate::config::stored_values(config, crate::hats::STORED);
+        self.hats = stored.iter().filter_map(|hat| Hat::restored(hat)).collect();
     }
 
     /// What is stored of the room.
@@ -344,8 +364,13 @@ impl Room {
     // Storing.
 
     /// Stores changes before anything of them shows.
-    pub(crate) async fn commit(&self, batch: Batch) -> Result<(), StanzaError> {
-        self.service.host.storage.commit(batch).await?;
+    pub(crate) async fn commit(&mut self, batch: Batch) -> Result<(), StanzaError> {
+        self.doubt.writes();
+        let done = self.service.host.storage.commit(batch).await;
+        if let Err(error) = &done {
+            self.doubt.failed(error);
+        }
+        done?;
         Ok(())
     }
 
@@ -358,17 +383,18 @@ impl Room {
         otherwise: Vec<Out>,
         ctx: &mut Ctx<Self>,
     ) {
+        self.doubt.writes();
         let number = self.outbox.number();
         let storage = self.service.host.storage.clone();
         let mut writing = Box::pin(async move { storage.commit(batch).await });
         // Asked once here, so that writes are queued in the order of what was heard.
         let answered = writing.as_mut().now_or_never();
         let (pid, room) = (ctx.pid().clone(), self.address.clone());
-        let done = move |result: Result<_, storage::StorageError>| {
+        let done = move |result: Result<_, StorageError>| {
             if let Err(error) = &result {
                 tracing::error!(target: "natter::muc", %room, %error, "not stored");
             }
-            let _ = pid.info(Note::Written(number, result.is_ok()));
+            let _ = pid.info(Note::Written(number, result.map(drop)));
         };
         match answered {
             Some(result) => done(result),
@@ -388,6 +414,7 @@ impl Room {
 
     /// Says what is next, in slices: between them the room hears.
     async fn speak(&mut self, ctx: &mut Ctx<Self>) {
+        self.find_out(ctx);
         let mut said = 0;
         loop {
             match self.outbox.next(SLICE) {
@@ -413,7 +440,7 @@ impl Room {
             }
             Out::Many(many) => {
                 for to in many.rest() {
-                    let stanza = many.stanza.edit().to(Jid::clone(to)).finish();
+                    let stanza = many.stanza.edit().to_shared(to).finish();
                     self.service.send(stanza).await;
                 }
                 many.hearers.len()
@@ -464,7 +491,7 @@ impl Room {
     // Ending.
 
     /// A room that nobody is in, and that does not outlive that, ends (§7.14).
-    fn tidy(&mut self, ctx: &mut Ctx<Self>) {
+    pub(crate) fn tidy(&mut self, ctx: &mut Ctx<Self>) {
         let ends = match self.phase {
             Phase::Absent => false,
             Phase::Locked => true,

@@ -15,7 +15,7 @@ use otp::{
 };
 use parking_lot::{Mutex, RwLock};
 use router::{Packet, Routing};
-use xmpp::{Condition, FullJid, Jid, PresenceType};
+use xmpp::{BareJid, Condition, FullJid, Jid, PresenceType};
 
 use crate::room::{Cast as RoomCast, Room, RoomArgs};
 use crate::service::Service;
@@ -72,6 +72,14 @@ impl Rooms {
     /// All that are open, in no order.
     pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
         self.open.read().values().cloned().collect()
+    }
+
+    /// Tells every open room that an account was removed. Those that are not open read it off their rows.
+    pub(crate) fn account_gone(&self, account: &BareJid) {
+        for entry in self.all() {
+            // One that has ended is opened without the account.
+            let _ = entry.pid.cast(RoomCast::Gone(account.clone()));
+        }
     }
 
     /// Enters a room that begins; the one it replaces, or the one that lives under its name.

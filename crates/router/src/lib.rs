@@ -4,6 +4,7 @@
 //! which monitors the owners of entries and takes an entry back when its owner ends. The router knows
 //! neither sockets nor storage nor any module's name. Source: RFC 6120 §10, RFC 6121 §8.
 
+mod accounts;
 mod dead_letters;
 mod hooks;
 mod iq;
@@ -13,6 +14,7 @@ mod mode;
 mod route;
 mod table;
 
+pub use accounts::AccountGone;
 pub use dead_letters::{DeadLetters, Filled, dead_letters_name};
 pub use hooks::{
     Flow, Folded, HANDLER_DEADLINE, Hook, HookInfo, HookRow, HookSpec, Listeners, OnPanic, Priority,
@@ -28,4 +30,4 @@ pub use route::{FilterPacket, InstallError, MAX_HOPS, Router};
 pub use table::{Change, Feature, owner_name};
 
 /// The hooks that this crate runs.
-pub const HOOKS: &[HookInfo] = &[<FilterPacket as Hook>::INFO];
+pub const HOOKS: &[HookInfo] = &[<FilterPacket as Hook>::INFO, <AccountGone as Hook>::INFO];

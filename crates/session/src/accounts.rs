@@ -1,6 +1,7 @@
 //! Making an account, and removing one with all that hangs on it. Source: XEP-0077 §3.2; RFC 6121 §2.5 for its contacts.
 
 use auth::{Password, RegisterError, StorageError};
+use router::AccountGone;
 use xmpp::{BareJid, FullJid, StreamCondition};
 
 use crate::hooks::{RegisterUser, RemoveUser, UserRemoved};
@@ -28,8 +29,9 @@ impl Sessions {
     /// Removes an account and all it owns in every store; `false` if there was none.
     ///
     /// In this order: nobody can log in to it any more; fold `remove_user`, in which its contacts hear that their
-    /// subscriptions end; its stores are emptied and its name is kept from being given again; event `user_removed`;
-    /// its sessions end, save the one named by `spared`, which its caller ends with [`Sessions::account_removed`].
+    /// subscriptions end; its stores are emptied and its name is kept from being given again; events `user_removed`
+    /// and, for all hosts, `account_gone`; its sessions end, save the one named by `spared`, which its caller ends with
+    /// [`Sessions::account_removed`].
     ///
     /// # Errors
     ///
@@ -59,6 +61,10 @@ impl Sessions {
             }
         };
         let event = UserRemoved {
+            account: account.clone(),
+        };
+        let _ = self.router.fold_wait(event).await;
+        let event = AccountGone {
             account: account.clone(),
         };
         let _ = self.router.fold_wait(event).await;

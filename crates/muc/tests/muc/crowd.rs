@@ -1,11 +1,19 @@
 //! Many: in one room, and of rooms.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use storage::{Batch, RoomFace, StoredRoom};
 use xmpp::Kind;
 
 use crate::rig::{ROOM, Rig};
 
-const CROWD: usize = 1500;
+/// As many as a room takes unless it is told otherwise.
+const CROWD: usize = 5000;
+
+/// How many deliveries a room makes before it hears again, and what the last of them may have beside it.
+const SLICE: u64 = 256 + 2;
 
 fn guest(number: usize) -> String {
     format!("u{number}@b.example/x")
@@ -41,7 +49,8 @@ async fn a_join_costs_its_presences_and_no_more() {
     rig.stop().await;
 }
 
-/// A crowd in a room: all hear what is said, and while they do the room answers others.
+/// A crowd in a room: all hear what is said, in order, and the room hears others meanwhile: it never makes more
+/// deliveries in a row than one slice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_hears_everything_and_the_room_stays_awake() {
     let mut rig = Rig::start(&[]).await;
@@ -58,6 +67,15 @@ async fn a_crowd_hears_everything_and_the_room_stays_awake() {
     for number in 0..CROWD {
         rig.crowd.take(&guest(number));
     }
+    let room = rig.process("room", ROOM).expect("it is open");
+    let (system, id) = (rig.host.system.clone(), room.id());
+    // Deliveries by how many messages the room had handled when it made them.
+    let slices: Arc<Mutex<BTreeMap<u64, u64>>> = Arc::default();
+    let counting = Arc::clone(&slices);
+    rig.crowd.look(move || {
+        let handled = Rig::handled(&system, id);
+        *counting.lock().entry(handled).or_default() += 1;
+    });
     let before = rig.crowd.deliveries();
     for text in ["one", "two", "three"] {
         rig.send(&format!(
@@ -68,6 +86,13 @@ async fn a_crowd_hears_everything_and_the_room_stays_awake() {
     }
     rig.settle().await;
     assert_eq!(rig.crowd.deliveries() - before, 3 * CROWD as u64 + 1);
+    let slices = std::mem::take(&mut *slices.lock());
+    let most = slices.values().max().copied().unwrap_or_default();
+    assert!(most <= SLICE, "{most} deliveries in one go: {slices:?}");
+    assert!(
+        slices.len() as u64 >= 3 * CROWD as u64 / SLICE,
+        "{slices:?}"
+    );
     for number in 0..CROWD {
         let heard = rig.crowd.take(&guest(number));
         let ids: Vec<&str> = heard.iter().filter_map(xmpp::Stanza::id).collect();

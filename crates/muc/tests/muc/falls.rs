@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use otp::Fault;
+use storage::{Fault as StoreFault, FaultPoint};
 use xmpp::{Kind, PresenceType, Stanza, ns};
 
 use crate::rig::{ROOM, Rig, statuses};
@@ -190,5 +191,177 @@ async fn a_room_without_occupants_ends_and_is_there_again() {
     rig.enter(ALICE, "Al").await;
     rig.settle().await;
     assert_eq!(bodies(&rig.crowd.take(ALICE)), ["before"]);
+    rig.stop().await;
+}
+
+/// What somebody has heard, collected.
+#[derive(Default)]
+struct Ears(parking_lot::Mutex<Vec<Stanza>>);
+
+impl Ears {
+    /// Whether something heard until now is so.
+    fn any(&self, rig: &Rig, who: &str, is: impl Fn(&Stanza) -> bool) -> bool {
+        let mut heard = self.0.lock();
+        heard.extend(rig.crowd.take(who));
+        heard.iter().any(is)
+    }
+}
+
+fn failed(id: &str) -> impl Fn(&Stanza) -> bool {
+    move |stanza| {
+        let error = stanza
+            .dom()
+            .children()
+            .find(|child| child.name() == "error");
+        stanza.is_error()
+            && stanza.id() == Some(id)
+            && error.is_some_and(|error| error.has_child("internal-server-error", ns::STANZAS))
+    }
+}
+
+async fn set(rig: &Rig, from: &str, id: &str, payload: &str) {
+    rig.send(&format!(
+        "<iq type='set' id='{id}' from='{from}' to='{ROOM}'>{payload}</iq>"
+    ))
+    .await;
+}
+
+const BAN_BOB: &str = "<query xmlns='http://jabber.org/protocol/muc#admin'>\
+                       <item affiliation='outcast' jid='bob@b.example'/></query>";
+
+/// A write that does not return: what waits for it is told as failed, other rooms and the service answer meanwhile,
+/// and the room goes on when the store does. What was told as failed was heard by nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_hangs_in_the_store_is_told_and_the_room_goes_on() {
+    let mut rig = together().await;
+    rig.command(&["create_room", "den", "a.example"])
+        .await
+        .expect("created");
+    let (alice, bob) = (Ears::default(), Ears::default());
+    let hung = rig
+        .storage
+        .fault(StoreFault::Hang, FaultPoint::BeforeCommit);
+    say(&rig, ALICE, "held").await;
+    hung.reached().await;
+    say(&rig, BOB, "behind").await;
+    for (id, to) in [
+        ("den", "den@conference.a.example"),
+        ("service", "conference.a.example"),
+    ] {
+        rig.send(&format!(
+            "<iq type='get' id='{id}' from='{BOB}' to='{to}'>\
+             <query xmlns='http://jabber.org/protocol/disco#info'/></iq>"
+        ))
+        .await;
+        let answered = |stanza: &Stanza| {
+            stanza.id() == Some(id) && stanza.kind() == Kind::Iq && !stanza.is_error()
+        };
+        rig.until("others answer", |rig| bob.any(rig, BOB, answered))
+            .await;
+    }
+    rig.in_time("alice is told", |rig| alice.any(rig, ALICE, failed("held")))
+        .await;
+    rig.in_time("bob is told", |rig| bob.any(rig, BOB, failed("behind")))
+        .await;
+    hung.release();
+    let said = |stanza: &Stanza| stanza.child_text("body", ns::CLIENT).as_deref() == Some("after");
+    // The store may need a moment; whoever is refused says it again, as people do.
+    let mut number = 0;
+    while !bob.any(&rig, BOB, said) {
+        number += 1;
+        let id = format!("after{number}");
+        rig.send(&format!(
+            "<message type='groupchat' id='{id}' from='{ALICE}' to='{ROOM}'><body>after</body></message>"
+        ))
+        .await;
+        rig.in_time("it is said or refused", |rig| {
+            bob.any(rig, BOB, said) || alice.any(rig, ALICE, failed(&id))
+        })
+        .await;
+    }
+    rig.settle().await;
+    let everybody = [(&alice, ALICE), (&bob, BOB)];
+    for (ears, who) in everybody {
+        let lost = |stanza: &Stanza| {
+            let body = stanza.child_text("body", ns::CLIENT);
+            !stanza.is_error() && body.is_some_and(|body| body == "held" || body == "behind")
+        };
+        assert!(!ears.any(&rig, who, lost), "{who} heard what had failed");
+    }
+    // What was heard is there when the room is opened anew.
+    rig.process("room", ROOM).expect("it is open").kill();
+    rig.until("alice is told", |rig| {
+        alice.any(rig, ALICE, |stanza| statuses(stanza) == ["110", "333"])
+    })
+    .await;
+    rig.enter(ALICE, "Al").await;
+    rig.settle().await;
+    let history = bodies(&rig.crowd.take(ALICE));
+    assert!(history.contains(&"before".to_owned()), "{history:?}");
+    assert!(history.contains(&"after".to_owned()), "{history:?}");
+    rig.stop().await;
+}
+
+/// A change that does not return is told as failed; when the store made it all the same, the room finds out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_was_made_after_all_is_found_out() {
+    let mut rig = together().await;
+    let (alice, bob) = (Ears::default(), Ears::default());
+    let hung = rig
+        .storage
+        .fault(StoreFault::Hang, FaultPoint::BeforeCommit);
+    set(&rig, ALICE, "ban", BAN_BOB).await;
+    hung.reached().await;
+    rig.in_time("alice is told", |rig| alice.any(rig, ALICE, failed("ban")))
+        .await;
+    let banned = |stanza: &Stanza| statuses(stanza) == ["110", "301"];
+    assert!(!bob.any(&rig, BOB, banned), "nothing has changed yet");
+    hung.release();
+    rig.in_time("the room is as it is stored", |rig| {
+        bob.any(rig, BOB, banned)
+    })
+    .await;
+    rig.enter(BOB, "Bob").await;
+    rig.settle().await;
+    let forbidden = |stanza: &Stanza| {
+        let error = stanza
+            .dom()
+            .children()
+            .find(|child| child.name() == "error");
+        error.is_some_and(|error| error.has_child("forbidden", ns::STANZAS))
+    };
+    assert!(bob.any(&rig, BOB, forbidden));
+    // The room goes on: the next change is made and answered.
+    let back = BAN_BOB.replace("outcast", "none");
+    set(&rig, ALICE, "unban", &back).await;
+    rig.settle().await;
+    let done = |stanza: &Stanza| stanza.id() == Some("unban") && !stanza.is_error();
+    assert!(alice.any(&rig, ALICE, done));
+    rig.stop().await;
+}
+
+/// A change that the store never made stays what it was told to be: failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_fell_with_the_store_is_not_there() {
+    let mut rig = together().await;
+    let alice = Ears::default();
+    let fallen = rig
+        .storage
+        .fault(StoreFault::Panic, FaultPoint::BeforeCommit);
+    set(&rig, ALICE, "ban", BAN_BOB).await;
+    fallen.reached().await;
+    rig.until("alice is told", |rig| alice.any(rig, ALICE, failed("ban")))
+        .await;
+    rig.crowd.take(BOB);
+    // Behind whatever the room asks the store.
+    rig.in_time("the store is back", |rig| {
+        rig.process("storage_writer", "").is_some()
+    })
+    .await;
+    say(&rig, BOB, "still here").await;
+    rig.settle().await;
+    let heard = rig.crowd.take(BOB);
+    assert_eq!(bodies(&heard), ["still here"]);
+    assert!(heard.iter().all(|stanza| statuses(stanza).is_empty()));
     rig.stop().await;
 }

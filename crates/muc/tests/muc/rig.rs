@@ -27,7 +27,7 @@ static CATALOG: &[ModuleKind] = &[kind::<ModMuc>()];
 
 /// What was sent to whom.
 #[derive(Clone, Default)]
-pub struct Crowd(Arc<Mutex<Heard>>);
+pub struct Crowd(Arc<Mutex<Heard>>, Arc<tokio::sync::Notify>);
 
 #[derive(Default)]
 struct Heard {
@@ -35,7 +35,11 @@ struct Heard {
     /// Those who cannot be reached.
     gone: Vec<String>,
     deliveries: u64,
+    looks: Option<Look>,
 }
+
+/// Called at each delivery, in the process that makes it.
+type Look = Arc<dyn Fn() + Send + Sync>;
 
 impl Crowd {
     /// What somebody heard since the last time.
@@ -45,6 +49,11 @@ impl Crowd {
 
     pub fn deliveries(&self) -> u64 {
         self.0.lock().deliveries
+    }
+
+    /// Looks at something at each delivery from now on, where it is made.
+    pub fn look(&self, look: impl Fn() + Send + Sync + 'static) {
+        self.0.lock().looks = Some(Arc::new(look));
     }
 
     /// Whatever is sent to somebody comes back from now on.
@@ -126,6 +135,9 @@ impl Rig {
             let (crowd, router_of_bounces) = (crowd.clone(), router.clone());
             let take = move |packet: Packet| {
                 let to = packet.to().as_str().to_owned();
+                if let Some(look) = crowd.0.lock().looks.clone() {
+                    look();
+                }
                 let mut heard = crowd.0.lock();
                 heard.deliveries += 1;
                 if heard.gone.contains(&to) {
@@ -134,6 +146,8 @@ impl Rig {
                     return router_of_bounces.bounce(packet, error);
                 }
                 heard.by.entry(to).or_default().push(packet.stanza);
+                drop(heard);
+                crowd.1.notify_waiters();
                 packet.receipt.resolve(Outcome::Delivered);
                 Routing::done()
             };
@@ -174,8 +188,31 @@ impl Rig {
         ))
         .await;
         let answered = |heard: &Vec<Stanza>| heard.iter().any(|stanza| stanza.id() == Some(&id));
-        self.until("the room answers", |rig| answered(&rig.crowd.take(probe)))
-            .await;
+        let crowd = self.crowd.clone();
+        let answer = async {
+            loop {
+                let something = crowd.1.notified();
+                if answered(&crowd.take(probe)) {
+                    return;
+                }
+                something.await;
+            }
+        };
+        // Of real time: a store's thread is waited for as well.
+        let came = Clock::real().timeout(Duration::from_secs(60), answer).await;
+        assert!(came.is_ok(), "the room does not answer");
+    }
+
+    /// Lets time pass, a second at a time, until `seen` is so.
+    pub async fn in_time(&self, what: &str, seen: impl Fn(&Rig) -> bool) {
+        let seen = async {
+            while !seen(self) {
+                self.hand.advance(Duration::from_secs(1)).await;
+                tokio::task::yield_now().await;
+            }
+        };
+        let came = Clock::real().timeout(Duration::from_secs(60), seen).await;
+        assert!(came.is_ok(), "{what}: never came true");
     }
 
     /// Lets the server work until `seen` is so.
@@ -215,6 +252,18 @@ impl Rig {
         let observe = self.host.system.observe();
         let id = find(&observe.tree(), kind, detail)?;
         observe.process(id)
+    }
+
+    /// How many messages a process has handled; reading it disturbs nobody.
+    pub fn handled(system: &System, id: otp::ProcessId) -> u64 {
+        fn find(nodes: &[otp::TreeNode], id: otp::ProcessId) -> Option<u64> {
+            nodes.iter().find_map(|node| {
+                (node.id == id)
+                    .then_some(node.messages)
+                    .or_else(|| find(&node.children, id))
+            })
+        }
+        find(&system.observe().tree(), id).unwrap_or_default()
     }
 
     /// Waits until another process is where `old` was, and the service's route is that of its module: the one of
