@@ -57,8 +57,8 @@ pub fn text(
         "\n## HTTP\n\n\
          Printed by `make bench-http`: {rounds} rounds in which all take their turn, medians, the least and the most in \
          parentheses, ratios\nas the median of each round's. Each server is a process of one thread; {requests} requests a \
-         round over {connections} connections that are\nkept, the generator on the same machine. CPU time is the server's own; all\nallocate with mimalloc, as natterd does. \
-         Load average at the end: {busy}.\n\n\
+         round over {connections} connections that are\nkept, the generator on the same machine. CPU time is the server's own; all \
+         allocate with mimalloc, as natterd does.\nLoad average at the end: {busy}.\n\n\
          | `GET /users/joe` | CPU time of a request, µs | beside hyper | requests a second | beside hyper |\n\
          | --- | --- | --- | --- | --- |\n"
     );
