@@ -245,6 +245,7 @@ impl HandlerType for Backwards {
     fn upgrade<'a>(&'a mut self, req: &'a mut Request) -> BoxFuture<'a, Result<Reason, Error>> {
         async move {
             let mut body = req.body(100).await?.to_vec();
+            assert!(!body.is_empty(), "nothing to turn");
             body.reverse();
             req.reply(200, (), body)?;
             Ok(Reason::Normal)
@@ -266,5 +267,25 @@ async fn a_type_of_ones_own_is_switched_to_and_told_of_its_end() {
         .await;
     assert_eq!(body(&reply), "cba");
     assert_eq!(heard.recv().await, Some(Reason::Normal));
-    assert!(heard.try_recv().is_err());
+    assert_eq!(status(&stage.get("/").await), 500);
+    let fell = Reason::Panic("nothing to turn".into());
+    assert_eq!(heard.recv().await, Some(fell));
+    let mut client = stage.connect().await;
+    client
+        .say("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 101\r\n\r\n")
+        .await;
+    let reply = client.reply().await;
+    assert_eq!(status(&reply), 413);
+    assert!(matches!(heard.recv().await, Some(Reason::Error(_))));
+    // A peer that goes while its body is awaited: the body breaks, or the request with it.
+    let mut client = stage.connect().await;
+    client
+        .say("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na")
+        .await;
+    drop(client);
+    assert!(matches!(
+        heard.recv().await,
+        Some(Reason::Disconnected | Reason::Error(_))
+    ));
+    assert!(heard.try_recv().is_err(), "each end is told once");
 }

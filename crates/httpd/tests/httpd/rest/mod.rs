@@ -15,6 +15,7 @@ use httpd::{
     Accepted, Chosen, Content, Decision, ETag, Error, Halt, Handler, HandlerType, MediaType,
     Outcome, Path, RangePart, Reason, Request, Rest, Satisfiable,
 };
+use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
 /// A resource whose callbacks give what is set.
@@ -193,6 +194,8 @@ impl Rest for Set {
             Some("silent") => Err(Halt::Stop),
             Some("switch") => Err(Halt::Switch(Box::new(Elsewhere(self.ends.take())))),
             Some("error") => Err(Error::too_large("no").into()),
+            Some("fall") => panic!("fell"),
+            Some("wait") => std::future::pending().await,
             _ => Ok(self.forbidden),
         }
     }
@@ -360,6 +363,8 @@ async fn the_end_is_told_once() {
         (Some("stop"), Reason::Stop),
         (Some("switch"), Reason::Stop),
         (Some("error"), Reason::Error(Error::too_large("no"))),
+        (Some("fall"), Reason::Panic("fell".into())),
+        (Some("wait"), Reason::Disconnected),
     ] {
         let set = Set {
             halt,
@@ -368,7 +373,14 @@ async fn the_end_is_told_once() {
         };
         let current = Current(Arc::new(std::sync::Mutex::new(set)));
         let stage = Stage::new(any(vec![Path::to("/", current)])).await;
-        stage.get("/").await;
+        if reason == Reason::Disconnected {
+            let mut client = stage.connect().await;
+            client.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            client.io.shutdown().await.expect("shut");
+            assert_eq!(client.rest().await, "");
+        } else {
+            stage.get("/").await;
+        }
         assert_eq!(heard.recv().await, Some(reason), "{halt:?}");
         assert!(heard.try_recv().is_err(), "{halt:?}");
     }
