@@ -137,7 +137,7 @@ impl Doors {
             takes: Arc::new(Takes(ArcSwap::from_pointee((self.0.make)(
                 listener, loaded,
             )))),
-            gate: gate(listener, &self.0.admission).into(),
+            gate: gate(listener, loaded, &self.0.admission).into(),
         };
         bound.into_iter().map(door).collect()
     }
@@ -203,7 +203,7 @@ impl Doors {
                 tracing::warn!(target: "natter::node", address = open.address, %error, "backlog not changed");
             }
             open.takes.0.store(Arc::new(takes));
-            open.gate.set(gate(listener, &self.0.admission));
+            open.gate.set(gate(listener, loaded, &self.0.admission));
         }
     }
 

@@ -24,7 +24,7 @@ use stream::{
     TcpTransport, TlsPolicy,
 };
 use tokio::net::TcpStream;
-use web::{Access, BoshSettings, Clients, HttpDoor, Web, WebParts, WebSettings};
+use web::{Access, BoshSettings, Clients, HttpDoor, Rates, Web, WebParts, WebSettings};
 
 use crate::catalog;
 use crate::doors::{Doors, listen};
@@ -448,11 +448,17 @@ pub(crate) fn budget_options(limits: &Limits) -> BudgetOptions {
 }
 
 /// Whom a listener lets in.
-pub(crate) fn gate(listener: &Listener, admission: &Admission) -> Gate {
+pub(crate) fn gate(listener: &Listener, loaded: &Loaded, admission: &Admission) -> Gate {
     let networks = listener.proxies.iter().map(|network| network.0);
+    let forwarders = loaded.settings.http.forwarders.iter();
     Gate {
         admission: admission.clone(),
         proxies: listener.proxy_protocol.then(|| networks.collect()),
+        forwarders: match listener.kind {
+            ListenerKind::Http => forwarders.map(|network| network.0).collect(),
+            // There nobody says whose stream it is that he passes on.
+            ListenerKind::C2s => Arc::default(),
+        },
     }
 }
 
@@ -473,9 +479,18 @@ pub(crate) fn web_settings(http: &HttpSettings) -> WebSettings {
     WebSettings {
         metrics: from(&http.metrics_from),
         api: from(&http.api_from),
+        health: from(&http.health_from),
+        websocket: from(&http.websocket_from),
+        bosh_clients: from(&http.bosh_from),
+        upload: from(&http.upload_from),
         names: http.names.clone(),
-        requests: per_second(http.requests_rate, http.requests_burst),
-        commands: per_second(http.commands_rate, http.commands_burst),
+        rates: Rates {
+            requests: per_second(http.requests_rate, http.requests_burst),
+            commands: per_second(http.commands_rate, http.commands_burst),
+            websocket: per_second(http.websocket_rate, http.websocket_burst),
+            bosh: per_second(http.bosh_rate, http.bosh_burst),
+            upload: per_second(http.upload_rate, http.upload_burst),
+        },
         forwarders: from(&http.forwarders),
         bosh: BoshSettings {
             wait: http.bosh_wait,

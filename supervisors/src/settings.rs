@@ -54,6 +54,11 @@ impl KnownNetwork {
         let parse = |text: &str| text.parse().map(KnownNetwork).expect("a network");
         ["127.0.0.0/8", "::1"].map(parse).into()
     }
+
+    pub(crate) fn all() -> Vec<KnownNetwork> {
+        let parse = |text: &str| text.parse().map(KnownNetwork).expect("a network");
+        ["0.0.0.0/0", "::/0"].map(parse).into()
+    }
 }
 
 impl Value for KnownNetwork {
@@ -184,6 +189,14 @@ options! {
         pub metrics_from: Vec<KnownNetwork> = KnownNetwork::loopback(),
         /// Networks from which commands may be given at `/api` and `/xmlrpc`, always with credentials. As above for proxies.
         pub api_from: Vec<KnownNetwork> = KnownNetwork::loopback(),
+        /// Networks from which it may be asked at `/health` and `/health/live` how the server is.
+        pub health_from: Vec<KnownNetwork> = KnownNetwork::all(),
+        /// Networks from which clients of XMPP may come by WebSocket.
+        pub websocket_from: Vec<KnownNetwork> = KnownNetwork::all(),
+        /// Networks from which they may come by BOSH; also those of sessions that stand.
+        pub bosh_from: Vec<KnownNetwork> = KnownNetwork::all(),
+        /// Networks from which files may be put; they may be got from everywhere.
+        pub upload_from: Vec<KnownNetwork> = KnownNetwork::all(),
         /// The longest that a request of BOSH is held; clients may ask for less. This and what follows is told in whole seconds.
         pub bosh_wait: Duration [Duration::from_secs(1)..] = Duration::from_secs(60) => NewConnections,
         /// How long a client of BOSH may be silent while no request of it is held; browsers let pages in the background act once a minute.
@@ -202,6 +215,18 @@ options! {
         pub commands_rate: u32 = 10,
         /// As `requests_burst`, for requests that give commands.
         pub commands_burst: u32 [1..] = 100,
+        /// As `requests_rate`, for WebSockets that are opened.
+        pub websocket_rate: u32 = 5,
+        /// As `requests_burst`, for WebSockets that are opened.
+        pub websocket_burst: u32 [1..] = 100,
+        /// As `requests_rate`, for requests of BOSH: a client makes one or two for each stanza.
+        pub bosh_rate: u32 = 30,
+        /// As `requests_burst`, for requests of BOSH.
+        pub bosh_burst: u32 [1..] = 500,
+        /// As `requests_rate`, for files that are put.
+        pub upload_rate: u32 = 5,
+        /// As `requests_burst`, for files that are put.
+        pub upload_burst: u32 [1..] = 100,
         /// Networks in which trusted proxies stand: of their requests the client's address is what `Forwarded` or `X-Forwarded-For` says; from all others these headers are not believed.
         pub forwarders: Vec<KnownNetwork> = Vec::new(),
     }

@@ -90,7 +90,8 @@ pub(crate) struct Login<'a> {
 }
 
 impl Budgets {
-    pub(crate) fn new(clock: Clock, options: BudgetOptions) -> Budgets {
+    /// Budgets that nothing was drawn on yet, for what else than logins may fail too often.
+    pub fn new(clock: Clock, options: BudgetOptions) -> Budgets {
         Budgets {
             clock,
             options: RwLock::new(options),
@@ -122,6 +123,22 @@ impl Budgets {
             .filter(|account| !tables.is_familiar(account, counted.address))
             .and_then(|account| rest(tables.accounts.get(account)));
         of_address.max(of_account)
+    }
+
+    /// How long whoever comes from `address` has to wait, because what he tried before failed.
+    pub fn wait_at(&self, address: SocketAddr) -> Option<Duration> {
+        self.wait(Login {
+            account: None,
+            address: Some(address),
+        })
+    }
+
+    /// Counts a failure of somebody at `address`.
+    pub fn failed_at(&self, address: SocketAddr) {
+        self.failed(Login {
+            account: None,
+            address: Some(address),
+        });
     }
 
     /// Counts a login that failed by its credentials.

@@ -84,6 +84,15 @@ impl Admission {
         self.ticket(place, address)
     }
 
+    /// Turns a place into the ticket of a connection on which many speak, who are not known yet: it has a place and
+    /// counts for nobody's share.
+    pub(crate) fn ticket_of_forwarder(place: Place) -> Ticket {
+        Ticket {
+            _place: place,
+            counted: None,
+        }
+    }
+
     /// Whether somebody has to wait for a place.
     pub(crate) fn is_full(&self) -> bool {
         self.0.places.available_permits() == 0
@@ -93,10 +102,7 @@ impl Admission {
     pub(crate) fn ticket(&self, place: Place, address: IpAddr) -> Option<Ticket> {
         let address = network_of(address);
         if address.is_loopback() {
-            return Some(Ticket {
-                _place: place,
-                counted: None,
-            });
+            return Some(Admission::ticket_of_forwarder(place));
         }
         let mut here = self.0.here.lock();
         let count = here.entry(address).or_default();

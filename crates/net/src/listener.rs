@@ -47,6 +47,9 @@ pub struct Gate {
     /// Whether each connection begins with a header of the PROXY protocol, and in which networks the proxies
     /// stand; all others are turned away. None: clients come themselves.
     pub proxies: Option<Arc<[Network]>>,
+    /// The networks of those who pass on what others say, and tell of whom within it. Their connections have places as
+    /// all have, but no share: whose share it is that comes is for them to judge who read it.
+    pub forwarders: Arc<[Network]>,
 }
 
 /// A gate that can be exchanged while its acceptor runs: it holds for connections that come from then on. Clones are
@@ -418,11 +421,20 @@ impl Accepting {
             peer,
             place,
         } = arrival;
-        let admission = self.gate.now().admission;
-        let Some(ticket) = admission.ticket(place, peer.remote.ip()) else {
+        let Gate {
+            admission,
+            forwarders,
+            ..
+        } = self.gate.now();
+        let from = peer.remote.ip();
+        let ticket = match forwarders.iter().any(|network| network.contains(from)) {
+            true => Some(Admission::ticket_of_forwarder(place)),
+            false => admission.ticket(place, from),
+        };
+        let Some(ticket) = ticket else {
             tracing::info!(
                 target: "natter::net",
-                address = %peer.remote.ip(),
+                address = %from,
                 "connection closed: too many from this address have not logged in"
             );
             return;
@@ -512,6 +524,7 @@ mod tests {
             gate: Gate {
                 admission: Admission::new(1, 1),
                 proxies: None,
+                forwarders: Arc::default(),
             }
             .into(),
             limits: ListenerLimits::default(),

@@ -36,6 +36,7 @@ fn open_gate() -> Gate {
     Gate {
         admission: Admission::new(100, 100),
         proxies: None,
+        forwarders: Arc::default(),
     }
 }
 
@@ -91,6 +92,7 @@ fn behind_proxies(networks: &[&str], per_address: usize) -> Gate {
     Gate {
         admission: Admission::new(100, per_address),
         proxies: Some(networks.iter().map(parse).collect()),
+        forwarders: Arc::default(),
     }
 }
 
@@ -99,6 +101,7 @@ async fn over_the_total_others_wait_until_a_ticket_is_given_back() {
     let mut stage = stage(Gate {
         admission: Admission::new(2, 1),
         proxies: None,
+        forwarders: Arc::default(),
     })
     .await;
     let _clients = [
@@ -283,4 +286,33 @@ async fn a_socket_is_bound_beside_ours_and_by_nobody_else() {
     new.close();
     let refused = TcpStream::connect(at).await.expect_err("nobody listens");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn those_who_pass_others_on_have_places_and_no_share() {
+    let gate = Gate {
+        forwarders: ["192.0.2.0/24".parse().expect("a network")].into(),
+        ..behind_proxies(&["127.0.0.1"], 1)
+    };
+    let mut stage = stage(gate.clone()).await;
+    let said = |from: &str| format!("PROXY TCP4 {from} 198.51.100.1 4000 443\r\n");
+    let (forwarder, client) = (said("192.0.2.7"), said("203.0.113.9"));
+    let mut tickets = Vec::new();
+    let mut sockets = Vec::new();
+    for _ in 0..3 {
+        sockets.push(stage.connect(forwarder.as_bytes()).await);
+        tickets.push(stage.arrival().await);
+    }
+    sockets.push(stage.connect(client.as_bytes()).await);
+    tickets.push(stage.arrival().await);
+    closed(stage.connect(client.as_bytes()).await).await;
+    // A place each: as many as the gate has.
+    let mut places: Vec<_> = std::iter::from_fn(|| {
+        gate.admission
+            .ticket_now(std::net::Ipv4Addr::LOCALHOST.into())
+    })
+    .collect();
+    assert_eq!(places.len(), 96);
+    places.clear();
+    stage.tree.stop().await;
 }

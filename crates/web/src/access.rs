@@ -38,16 +38,37 @@ pub struct WebSettings {
     pub metrics: Access,
     /// Who may give commands, if he proves who he is.
     pub api: Access,
+    /// Who may ask how the server is.
+    pub health: Access,
+    /// Who may come by WebSocket.
+    pub websocket: Access,
+    /// Who may come by BOSH.
+    pub bosh_clients: Access,
+    /// Who may put files.
+    pub upload: Access,
     /// Names under which commands may be given, besides those of the hosts.
     pub names: Vec<String>,
-    /// How many requests an address may make; none: as many as it likes.
-    pub requests: Option<Rate>,
-    /// How many requests for commands an address may make.
-    pub commands: Option<Rate>,
+    /// How many requests an address may make.
+    pub rates: Rates,
     /// The proxies that are believed when they say whose request they pass on.
     pub forwarders: Access,
     /// How BOSH sessions are held.
     pub bosh: BoshSettings,
+}
+
+/// How many requests one address may make, by what they are for; none: as many as it likes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rates {
+    /// All, whatever they are for.
+    pub requests: Option<Rate>,
+    /// For commands.
+    pub commands: Option<Rate>,
+    /// To open a WebSocket.
+    pub websocket: Option<Rate>,
+    /// Of BOSH.
+    pub bosh: Option<Rate>,
+    /// To put a file.
+    pub upload: Option<Rate>,
 }
 
 /// What clients that come by BOSH are offered (XEP-0124 §7.2), for sessions from then on. All in whole seconds.

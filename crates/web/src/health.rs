@@ -6,12 +6,13 @@ use httpd::{Error, Handler, Outcome, Request};
 use serde_json::json;
 
 use crate::Web;
+use crate::access::admit;
 use crate::page::is_read;
 
 /// How long the store may take to answer.
 const WITHIN: Duration = Duration::from_secs(2);
 
-/// Answers 200 or 503, with the reason as JSON. It tells nobody's secret, so everybody may ask.
+/// Answers 200 or 503, with the reason as JSON. It tells nobody's secret: unless configured otherwise everybody may ask.
 #[derive(Clone)]
 pub(crate) struct Health {
     web: Web,
@@ -53,6 +54,7 @@ impl Health {
 
 impl Handler for Health {
     async fn init(&mut self, req: &mut Request) -> Result<Outcome, Error> {
+        admit(&self.web.settings().health, req)?;
         if !is_read(req)? {
             return Ok(Outcome::Done);
         }

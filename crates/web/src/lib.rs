@@ -31,9 +31,10 @@ mod xmlrpc;
 
 use gen_mod::{ModuleKind, kind};
 
-pub use access::{Access, BoshSettings, Clients, HttpDoor, WebSettings};
+pub use access::{Access, BoshSettings, Clients, HttpDoor, Rates, WebSettings};
 pub use commands::register_commands;
 pub use paths::HttpPaths;
+pub use upload::Disk;
 pub use web::{Web, WebParts};
 
 /// The modules of this crate, in the order of their names.

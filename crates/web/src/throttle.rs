@@ -1,40 +1,72 @@
 //! How many requests one address may make.
 //!
-//! A token bucket for each address, in IPv6 for each /64. Two kinds: all requests, before anything is done for them, and
-//! those that give commands, which cost more. This machine's own addresses are not counted, but the clients of a trusted
-//! forwarder on it are.
+//! A token bucket for each address, in IPv6 for each /64. One kind for all requests, before anything is done for them,
+//! and one for each class of those that cost more: commands, WebSockets that are opened, requests of BOSH, files that are
+//! put. This machine's own addresses are not counted, but the clients of a trusted forwarder on it are.
 
+use std::any::type_name;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use httpd::http::StatusCode;
 use httpd::http::header::RETRY_AFTER;
+use httpd::http::{Method, StatusCode};
 use httpd::{Error, Middleware, Request, Verdict};
 use net::network_of;
 use otp::{Clock, Instant};
 use parking_lot::{Mutex, RwLock};
 use stream::{Rate, Shaper};
 
-use crate::access::WebSettings;
+use crate::access::{Rates, WebSettings};
+use crate::api::{Api, OpenApi};
+use crate::upload::Files;
+use crate::xmlrpc::XmlRpc;
+use crate::{bosh, ws};
 
 /// How many addresses are remembered. Beyond it those are forgotten that have all their tokens back.
 const ADDRESSES: usize = 100_000;
 
-/// Which requests are counted.
-#[derive(Clone, Debug)]
-pub(crate) enum Counts {
-    /// All of them.
-    All,
-    /// Those whose handler is of one of these types.
-    Of(Vec<&'static str>),
+/// Requests that are counted together, and their rate.
+#[derive(Clone, Copy)]
+pub(crate) struct Class {
+    counts: fn(&Request) -> bool,
+    rate: fn(&Rates) -> Option<Rate>,
+}
+
+impl Class {
+    pub(crate) const ALL: Class = Class {
+        counts: |_| true,
+        rate: |rates| rates.requests,
+    };
+    pub(crate) const COMMANDS: Class = Class {
+        counts: |req| is_for::<Api>(req) || is_for::<OpenApi>(req) || is_for::<XmlRpc>(req),
+        rate: |rates| rates.commands,
+    };
+    pub(crate) const WEBSOCKET: Class = Class {
+        counts: is_for::<ws::Door>,
+        rate: |rates| rates.websocket,
+    };
+    pub(crate) const BOSH: Class = Class {
+        counts: is_for::<bosh::Door>,
+        rate: |rates| rates.bosh,
+    };
+    pub(crate) const UPLOAD: Class = Class {
+        counts: |req| *req.method() == Method::PUT && is_for::<Files>(req),
+        rate: |rates| rates.upload,
+    };
+}
+
+/// Whether a handler of this type is to answer it.
+fn is_for<H>(req: &Request) -> bool {
+    let endpoint = req.endpoint();
+    endpoint.is_some_and(|endpoint| endpoint.name() == type_name::<H>())
 }
 
 /// A middleware that refuses with 429 what is too much.
 pub(crate) struct Throttle {
-    counts: Counts,
+    class: Class,
     settings: Arc<RwLock<Arc<WebSettings>>>,
     clock: Clock,
     buckets: Mutex<Buckets>,
@@ -42,12 +74,12 @@ pub(crate) struct Throttle {
 
 impl Throttle {
     pub(crate) fn new(
-        counts: Counts,
+        class: Class,
         settings: &Arc<RwLock<Arc<WebSettings>>>,
         clock: &Clock,
     ) -> Throttle {
         Throttle {
-            counts,
+            class,
             settings: Arc::clone(settings),
             clock: clock.clone(),
             buckets: Mutex::default(),
@@ -56,16 +88,10 @@ impl Throttle {
 
     /// How long to wait, where it is too much.
     fn judge(&self, req: &Request) -> Option<Duration> {
-        let rate = {
-            let settings = self.settings.read();
-            match &self.counts {
-                Counts::All => settings.requests,
-                Counts::Of(names) => {
-                    let is_one = names.contains(&req.endpoint()?.name());
-                    settings.commands.filter(|_| is_one)
-                }
-            }
-        }?;
+        let rate = (self.class.rate)(&self.settings.read().rates)?;
+        if !(self.class.counts)(req) {
+            return None;
+        }
         let address = network_of(req.peer().ip());
         if address.is_loopback() {
             return None;

@@ -1,6 +1,5 @@
 //! The HTTP server of a node: one for all its listeners.
 
-use std::any::type_name;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,8 +24,8 @@ use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::offline::Posts;
 use crate::tally::Tally;
-use crate::throttle::{Counts, Throttle};
-use crate::upload::Uploads;
+use crate::throttle::{Class, Throttle};
+use crate::upload::{Disk, Uploads};
 use crate::ws;
 use crate::xmlrpc::XmlRpc;
 
@@ -84,16 +83,14 @@ impl Web {
         let settings = Arc::new(RwLock::new(Arc::new(settings)));
         let tally: Arc<Tally> = Arc::default();
         let clock = parts.system.clock();
-        let commands = Counts::Of(vec![
-            type_name::<Api>(),
-            type_name::<OpenApi>(),
-            type_name::<XmlRpc>(),
-        ]);
         let options = Options::default()
             .before_router(Count(Arc::clone(&requests)))
             .before_router(Forwarders(Arc::clone(&settings)))
-            .before_router(Throttle::new(Counts::All, &settings, clock))
-            .after_router(Throttle::new(commands, &settings, clock))
+            .before_router(Throttle::new(Class::ALL, &settings, clock))
+            .after_router(Throttle::new(Class::COMMANDS, &settings, clock))
+            .after_router(Throttle::new(Class::WEBSOCKET, &settings, clock))
+            .after_router(Throttle::new(Class::BOSH, &settings, clock))
+            .after_router(Throttle::new(Class::UPLOAD, &settings, clock))
             .stream(httpd::Metrics::new({
                 let tally = Arc::clone(&tally);
                 move |summary| tally.add(summary)
@@ -151,6 +148,11 @@ impl Web {
         *self.0.clients.write() = Some(clients);
     }
 
+    /// Has files that are put written by this, from the next one on.
+    pub fn set_disk(&self, disk: Arc<dyn Disk>) {
+        self.0.uploads.shelf.write_by(disk);
+    }
+
     /// Asks this where the server listens, from now on.
     pub fn set_doors(&self, doors: impl Fn() -> Vec<HttpDoor> + Send + Sync + 'static) {
         *self.0.doors.write() = Some(Arc::new(doors));
@@ -187,6 +189,11 @@ impl Web {
 
     pub(crate) fn parts(&self) -> &WebParts {
         &self.0.parts
+    }
+
+    /// Places for clients that have not logged in.
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.0.parts.admission
     }
 
     /// What became of the posts of waiting messages.

@@ -371,6 +371,11 @@ impl<R> Line<R> {
         }
     }
 
+    /// Since when no request is held; none while one is.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        self.held.is_empty().then_some(self.idle.0)
+    }
+
     /// The client has been silent for too long (§10).
     pub(super) fn is_lost(&self, now: Instant) -> bool {
         self.held.is_empty() && self.deadline() <= now

@@ -20,14 +20,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use httpd::http::{Method, StatusCode};
 use httpd::{Error, Handler, Outcome, Request};
-use net::Admission;
 use otp::{Restart, Shards, Shutdown, Supervisor, System};
 use session::{C2s, C2sArgs, C2sOptions};
 use stream::IoOptions;
 use tokio::sync::oneshot;
 
 use crate::Web;
-use crate::access::{BoshSettings, Clients};
+use crate::access::{BoshSettings, Clients, admit};
 use line::Terms;
 use process::{Answer, BoshSession, Cast, SessionArgs};
 use seats::{Manners, Seat, Seats};
@@ -111,6 +110,7 @@ impl Door {
             let unready = StatusCode::SERVICE_UNAVAILABLE;
             return Err(Error::new(unready, "clients are not let in yet"));
         };
+        admit(&self.0.settings().bosh_clients, req)?;
         let most = clients.options.limits.bytes.saturating_add(WRAPPING);
         let bytes = req.body(most).await?;
         let answered = match open(&bytes, clients.before_login) {
@@ -299,11 +299,4 @@ fn options(clients: &Clients, settings: &BoshSettings) -> Arc<C2sOptions> {
         },
         limits: options.limits,
     })
-}
-
-impl Web {
-    /// Places for clients that have not logged in.
-    fn admission(&self) -> &Admission {
-        &self.parts().admission
-    }
 }

@@ -24,6 +24,9 @@ const VERSION: stream::Version = stream::Version {
     minor: 11,
 };
 
+/// Within this time a client comes again after it was answered: longer nobody waits for it with the last words.
+const COMES_AGAIN: Duration = Duration::from_secs(1);
+
 /// What a request is answered.
 #[derive(Debug, PartialEq)]
 pub(super) enum Answer {
@@ -195,6 +198,9 @@ impl BoshSession {
     /// Answers all that is to be answered now.
     fn turn(&mut self, ctx: &mut Ctx<Self>) -> Flow {
         let now = ctx.clock().now();
+        if self.last_words_due().is_some_and(|due| due <= now) {
+            self.wire.0.nobody_comes();
+        }
         while let Some(line) = &mut self.line {
             let wire = &self.wire.0;
             let carries = line.can_carry() && wire.has_load();
@@ -249,10 +255,17 @@ impl BoshSession {
         Flow::Stop(ExitReason::Normal)
     }
 
+    /// Until when the end of the stream waits for a request to carry it, while none is held.
+    fn last_words_due(&self) -> Option<Instant> {
+        let since = self.line.as_ref()?.idle_since()?;
+        self.wire.0.is_closing().then(|| since + COMES_AGAIN)
+    }
+
     fn arm(&mut self, ctx: &mut Ctx<Self>) {
         let Some(due) = self.line.as_ref().map(Line::deadline) else {
             return;
         };
+        let due = self.last_words_due().map_or(due, |words| words.min(due));
         if let Some((at, timer)) = self.timer {
             if at == due {
                 return;

@@ -87,6 +87,8 @@ struct Inner {
     over: bool,
     /// The session is gone: nothing more is heard, and what it has not is not sent any more.
     ended: bool,
+    /// No request is there to carry the end of the stream, and none is coming.
+    absent: bool,
 }
 
 impl Inner {
@@ -97,6 +99,14 @@ impl Inner {
             self.ticking = true;
             tick();
         }
+    }
+
+    /// Nothing more is said; of what waits, how it ended is left. The rest belongs to the c2s again.
+    fn keep_the_end(&mut self) {
+        self.over = true;
+        self.queue
+            .retain(|said| matches!(said, Said::Error(_) | Said::Close));
+        self.queued = self.queue.len();
     }
 
     fn wake(&mut self) {
@@ -134,6 +144,7 @@ impl Wire {
             header: None,
             over: false,
             ended: false,
+            absent: false,
         })))
     }
 
@@ -176,6 +187,21 @@ impl Wire {
                 .queue
                 .iter()
                 .any(|said| !matches!(said, Said::Open(_)))
+    }
+
+    /// Whether the c2s waits for its last words to be carried.
+    pub(super) fn is_closing(&self) -> bool {
+        let inner = self.0.lock();
+        !inner.over && inner.queue.iter().any(|said| matches!(said, Said::Close))
+    }
+
+    /// Nobody comes for the last words: the c2s is not to wait for it. What they say of the end stays for whoever asks
+    /// later.
+    pub(super) fn nobody_comes(&self) {
+        let mut inner = self.0.lock();
+        inner.absent = true;
+        inner.keep_the_end();
+        inner.wake();
     }
 
     /// Takes what is to be said.
@@ -256,7 +282,7 @@ impl Wire {
     pub(super) fn poll_given(&self, known: u64, cx: &mut Context<'_>) -> Poll<Option<u64>> {
         let mut inner = self.0.lock();
         inner.keep(cx);
-        if inner.ended && (!inner.queue.is_empty() || inner.sent < inner.given) {
+        if inner.absent || inner.ended && (!inner.queue.is_empty() || inner.sent < inner.given) {
             return Poll::Ready(None);
         }
         if inner.queue.is_empty() || inner.given > known {
@@ -288,11 +314,7 @@ impl Wire {
     /// The transport is gone. What is left to say is how it ended: the rest belongs to the c2s again.
     pub(super) fn over(&self) {
         let mut inner = self.0.lock();
-        inner.over = true;
-        inner
-            .queue
-            .retain(|said| matches!(said, Said::Error(_) | Said::Close));
-        inner.queued = inner.queue.len();
+        inner.keep_the_end();
         inner.tick();
     }
 }

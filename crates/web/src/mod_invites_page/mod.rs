@@ -1,7 +1,7 @@
 //! `mod_invites_page`: what does an invitation show whoever opens it in a browser?
 //!
 //! Source: XEP-0401 v0.6.0 §3.3, XEP-0379 v0.3.3 §3.3. Runs `register_invited`. Stores: `invites`, which it reads. State:
-//! none. The path holds the invitation's token, and whoever has that may use it: nothing of the page is kept by a browser
+//! failed forms by address, gone when it stops. The path holds the invitation's token, and whoever has that may use it: nothing of the page is kept by a browser
 //! or proxy, nothing is loaded from elsewhere, and who is linked to is not told from where. A form of another site cannot
 //! be sent here by somebody who does not know the token.
 
@@ -10,7 +10,7 @@ mod html;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use auth::Password;
+use auth::{BudgetOptions, Budgets, Password};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use gen_mod::prelude::*;
@@ -30,6 +30,8 @@ options! {
     pub struct InvitesPageOpts {
         /// Whether the page itself makes accounts, besides showing how a client does.
         pub register: bool = true,
+        /// Forms from one address (in IPv6 from one /64 network) that may fail before the next has to wait: 1 s, and with each further failure twice as long, up to 15 min; an hour without one forgets all. Addresses of this machine never wait.
+        pub failed_attempts: u32 = 10,
         /// Clients to choose from: of each what is shown, a space, and its `https://` page. Those that name the reader's system come first.
         pub clients: Vec<String> = usual_clients(),
     }
@@ -61,11 +63,20 @@ impl Module for ModInvitesPage {
             host: ctx.host.clone(),
             clients: clients(&opts.clients)?.into(),
             registers: opts.register,
+            budget: Arc::new(Budgets::new(ctx.host.clock.clone(), budget(&opts))),
             policy: policy().into(),
         };
         let paths = vec![Path::to("/invite/:token", page)];
         let paths = HttpPaths::of_host(Self::NAME, &ctx.host, paths)?;
         Ok((ModInvitesPage, Registrations::new().with(paths)))
+    }
+}
+
+/// How failures are borne. An account is none's before it is made: addresses alone count.
+fn budget(opts: &InvitesPageOpts) -> BudgetOptions {
+    BudgetOptions {
+        per_address: opts.failed_attempts,
+        ..BudgetOptions::default()
     }
 }
 
@@ -105,6 +116,8 @@ struct Landing {
     host: Host,
     clients: Arc<[Client]>,
     registers: bool,
+    /// Forms that failed.
+    budget: Arc<Budgets>,
     policy: Arc<str>,
 }
 
@@ -122,11 +135,27 @@ impl Handler for Landing {
             req.set_header(name, value)?;
         }
         if takes(req, &[Method::GET, Method::HEAD, Method::POST])? {
+            let wait = self.budget.wait_at(req.peer());
+            if let Some(wait) = wait.filter(|_| req.method() == Method::POST) {
+                let seconds = wait.as_millis().div_ceil(1000);
+                let why = format!("That failed too often. Please try again in {seconds} s.");
+                let page = html::notice(&self.host.name, &why);
+                req.reply(429, [("retry-after", seconds.to_string())], page)?;
+                return Ok(Outcome::Done);
+            }
             let (status, page) = self.page(req).await?;
+            if req.method() == Method::POST && is_at_fault(status) {
+                self.budget.failed_at(req.peer());
+            }
             req.reply(status, (), page)?;
         }
         Ok(Outcome::Done)
     }
+}
+
+/// Whether a form failed by what stood in it: that is drawn from its sender's budget.
+fn is_at_fault(status: u16) -> bool {
+    (400..500).contains(&status)
 }
 
 /// The invitation, while it is good.

@@ -12,6 +12,7 @@ use storage::{StorageError, Upload};
 use super::name;
 use super::shelf::is_full;
 use crate::Web;
+use crate::access::admit;
 use crate::page::takes;
 
 /// Bytes that are written at once, more or less.
@@ -114,10 +115,11 @@ impl Files {
     ///
     /// # Errors
     ///
-    /// 404: no such slot; 410: it has lapsed; 409: it is full, or is being filled; 411: the length is not said; 413,
+    /// 403: not from this address; 404: no such slot; 410: it has lapsed; 409: it is full, or is being filled; 411: the length is not said; 413,
     /// 400: it is more, or less, than the slot's; 415: another type; 408: too slow; 507: the disk is full; 500, 503: the
     /// disk or the store failed. Nothing of the file is left then.
     async fn put(&self, req: &mut Request) -> Result<(), Error> {
+        admit(&self.0.settings().upload, req)?;
         let conflict = |why| Error::new(StatusCode::CONFLICT, why);
         let id = req.binding("id").unwrap_or_default();
         let Some(_claim) = self.0.uploads().claim(id) else {

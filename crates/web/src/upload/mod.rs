@@ -24,6 +24,8 @@ use crate::Web;
 use service::{Service, Settings};
 use uploads::Served;
 
+pub(crate) use files::Files;
+pub use shelf::Disk;
 pub(crate) use uploads::Uploads;
 
 /// How often files whose time has come are looked for.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 use sha2::{Digest, Sha256};
 use storage::Upload;
 use xmpp::BareJid;
@@ -16,17 +17,54 @@ use xmpp::BareJid;
 /// Where files are written before they have their name.
 const DRAFTS: &str = ".tmp";
 
+/// What writes the files. The system does, but in tests that need a disk that is full.
+pub trait Disk: Send + Sync {
+    /// Writes these bytes behind what was written.
+    ///
+    /// # Errors
+    ///
+    /// As the system's: there is no room, or the disk is broken. Some may have been written.
+    fn write(&self, mut file: &File, bytes: &[u8]) -> io::Result<()> {
+        file.write_all(bytes)
+    }
+
+    /// Brings what was written to where it outlasts a loss of power.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
+}
+
+/// The system's own.
+struct Usual;
+
+impl Disk for Usual {}
+
 /// The folder of all files.
-#[derive(Clone, Debug)]
-pub(crate) struct Shelf(Arc<PathBuf>);
+#[derive(Clone)]
+pub(crate) struct Shelf {
+    folder: Arc<PathBuf>,
+    disk: Arc<RwLock<Arc<dyn Disk>>>,
+}
 
 impl Shelf {
     pub(crate) fn new(folder: PathBuf) -> Shelf {
-        Shelf(Arc::new(folder))
+        Shelf {
+            folder: Arc::new(folder),
+            disk: Arc::new(RwLock::new(Arc::new(Usual))),
+        }
+    }
+
+    /// Has files that are begun from now on written by this.
+    pub(crate) fn write_by(&self, disk: Arc<dyn Disk>) {
+        *self.disk.write() = disk;
     }
 
     fn of_host(&self, host: &str) -> PathBuf {
-        self.0.join(host)
+        self.folder.join(host)
     }
 
     /// Names may hold what a file's cannot: a digest stands for them.
@@ -42,7 +80,8 @@ impl Shelf {
 
     /// Opens a file to be written.
     pub(crate) async fn begin(&self, upload: &Upload) -> io::Result<Draft> {
-        let folder = self.0.join(DRAFTS);
+        let folder = self.folder.join(DRAFTS);
+        let disk = Arc::clone(&self.disk.read());
         let (path, place) = (folder.join(&upload.id), self.path(upload));
         blocking(move || {
             make(&folder)?;
@@ -53,8 +92,12 @@ impl Shelf {
                 .create_new(true)
                 .mode(0o600)
                 .open(&path)?;
-            let file = Some(Arc::new(file));
-            Ok(Draft { file, path, place })
+            Ok(Draft {
+                file: Some(Arc::new(file)),
+                disk,
+                path,
+                place,
+            })
         })
         .await
     }
@@ -87,7 +130,7 @@ impl Shelf {
         &self,
         is_written: impl Fn(&str) -> bool + Send + 'static,
     ) -> io::Result<()> {
-        let folder = self.0.join(DRAFTS);
+        let folder = self.folder.join(DRAFTS);
         blocking(move || {
             for name in names(&folder)? {
                 if !is_written(&name) {
@@ -136,9 +179,9 @@ impl Shelf {
 }
 
 /// A file that is being written. Dropped before it is kept it leaves nothing.
-#[derive(Debug)]
 pub(crate) struct Draft {
     file: Option<Arc<File>>,
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     place: PathBuf,
 }
@@ -146,9 +189,9 @@ pub(crate) struct Draft {
 impl Draft {
     /// Writes more.
     pub(crate) async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
-        let file = self.file.clone();
+        let (file, disk) = (self.file.clone(), Arc::clone(&self.disk));
         blocking(move || match file {
-            Some(file) => (&*file).write_all(&bytes),
+            Some(file) => disk.write(&file, &bytes),
             None => Err(io::ErrorKind::BrokenPipe.into()),
         })
         .await
@@ -156,13 +199,13 @@ impl Draft {
 
     /// Brings it to the disk and gives it its name.
     pub(crate) async fn keep(mut self) -> io::Result<()> {
-        let file = self.file.take();
+        let (file, disk) = (self.file.take(), Arc::clone(&self.disk));
         let (path, place) = (self.path.clone(), self.place.clone());
         blocking(move || {
             let Some(file) = file else {
                 return Err(io::ErrorKind::BrokenPipe.into());
             };
-            file.sync_all()?;
+            disk.sync(&file)?;
             let folder = place.parent().unwrap_or(Path::new("."));
             make(folder)?;
             if fs::rename(&path, &place).is_err() {
@@ -280,6 +323,7 @@ mod tests {
         let full = OpenOptions::new().write(true).open("/dev/full");
         let mut draft = Draft {
             file: Some(Arc::new(full.expect("the system has it"))),
+            disk: Arc::new(Usual),
             path: PathBuf::from("/nowhere/draft"),
             place: PathBuf::from("/nowhere/file"),
         };

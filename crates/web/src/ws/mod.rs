@@ -13,10 +13,11 @@ use std::sync::Arc;
 use httpd::{
     Commands, Error, Flow, Frame, Handler, Mailbox, Outcome, Reason, Request, WebSocket, WsOptions,
 };
+use net::Ticket;
 use session::{C2s, C2sArgs};
 
 use crate::Web;
-use crate::access::Clients;
+use crate::access::{Clients, admit};
 use transport::WsTransport;
 use wire::{Said, Tick, Wire};
 
@@ -30,10 +31,17 @@ impl Handler for Door {
             let unready = httpd::http::StatusCode::SERVICE_UNAVAILABLE;
             return Err(Error::new(unready, "clients are not let in yet"));
         };
+        admit(&self.0.settings().websocket, req)?;
+        // The connection's own place was given back when it made its request.
+        let Some(ticket) = self.0.admission().ticket_now(req.peer().ip()) else {
+            let full = httpd::http::StatusCode::SERVICE_UNAVAILABLE;
+            return Err(Error::new(full, "too many clients have not logged in"));
+        };
         Ok(Outcome::websocket(Socket {
             web: self.0.clone(),
             clients,
             peer: req.peer(),
+            ticket: Some(ticket),
             wire: Wire::new(),
         }))
     }
@@ -44,6 +52,8 @@ struct Socket {
     web: Web,
     clients: Clients,
     peer: SocketAddr,
+    /// Taken when the session starts, which gives it back when its client has a resource.
+    ticket: Option<Ticket>,
     wire: Arc<Wire>,
 }
 
@@ -73,7 +83,9 @@ impl WebSocket for Socket {
         _out: &mut Commands,
     ) -> Flow {
         self.wire.attach(mailbox.sender());
-        let transport = WsTransport::new(Arc::clone(&self.wire), self.clients.before_login);
+        let ticket = self.ticket.take();
+        let before_login = self.clients.before_login;
+        let transport = WsTransport::new(Arc::clone(&self.wire), before_login, ticket);
         let sessions = self.web.parts().sessions.clone();
         let args = C2sArgs::new(
             sessions,

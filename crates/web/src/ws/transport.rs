@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_util::future::BoxFuture;
+use net::Ticket;
 use otp::Clock;
 use stream::{
     Fault, Inbound, Limits, Outbound, ResponseHeader, ServerConfig, StreamHeader, TlsError,
@@ -30,15 +31,18 @@ pub(super) struct WsTransport {
     opens: bool,
     /// Written items that the session knows of.
     told: u64,
+    /// Held until the client has a resource.
+    ticket: Option<Ticket>,
 }
 
 impl WsTransport {
-    pub(super) fn new(wire: Arc<Wire>, limits: Limits) -> WsTransport {
+    pub(super) fn new(wire: Arc<Wire>, limits: Limits, ticket: Option<Ticket>) -> WsTransport {
         WsTransport {
             wire,
             limits,
             opens: true,
             told: 0,
+            ticket,
         }
     }
 
@@ -173,6 +177,10 @@ impl Transport for WsTransport {
         Box::pin(std::future::ready(Err(TlsError::Io(refused))))
     }
 
+    fn negotiated(&mut self) {
+        self.ticket = None;
+    }
+
     fn poll_shutdown(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.wire.over();
         Poll::Ready(Ok(()))
@@ -199,7 +207,7 @@ mod tests {
     use super::*;
 
     fn transport() -> WsTransport {
-        WsTransport::new(Wire::new(), Limits::BEFORE_LOGIN)
+        WsTransport::new(Wire::new(), Limits::BEFORE_LOGIN, None)
     }
 
     fn read(transport: &mut WsTransport, text: &str) -> String {
