@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-all="testssl slixmpp go-sendxmpp profanity smack tsung node webchat rooms autobahn debian moving"
+all="testssl slixmpp go-sendxmpp profanity smack tsung node webchat rooms autobahn wrk debian moving"
 parts="${INTEROP_ONLY:-$all}"
 for part in $parts; do
     case " $all " in
