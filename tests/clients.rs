@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use tests::client::{Client, Heard, Login, password_of};
 use tests::deadline::within;
 use tests::run::{on_a_runtime, troupe};
-use tests::stage::{Door, Failure, Server};
+use tests::stage::{Door, Failure, Server, Unable};
 use tokio_xmpp::connect::{DnsConfig, ServerConnector, StartTlsServerConnector};
 use tokio_xmpp::jid::Jid;
 use tokio_xmpp::parsers::message::{Lang, Message, MessageType};
@@ -91,7 +91,7 @@ fn on_one_thread<T>(check: impl Future<Output = Result<T, String>>) -> Result<T,
 }
 
 async fn start() -> Result<Option<Box<dyn Server>>, String> {
-    let server = match troupe()?.start("").await {
+    let server = match troupe()?.start("", false).await {
         Ok(server) => server,
         Err(Failure::Failed(why)) => return Err(why),
         Err(Failure::Unable(_)) => return Ok(None),
@@ -118,7 +118,7 @@ fn tokio_xmpp_chats_over_tcp() {
             return Ok(());
         };
         let place = DnsConfig::Addr {
-            addr: server.address(Door::Plain).to_string(),
+            addr: address(server.as_ref(), Door::Plain)?,
         };
         let theirs = tokio_xmpp::Client::new_plaintext(
             alice()?,
@@ -131,6 +131,11 @@ fn tokio_xmpp_chats_over_tcp() {
         outcome
     });
     outcome.expect("tokio-xmpp and ours hear each other");
+}
+
+fn address(server: &dyn Server, door: Door) -> Result<String, String> {
+    let at = server.address(door).map_err(|Unable(why)| why)?;
+    Ok(at.to_string())
 }
 
 /// What tells this program, run by itself, that its environment trusts the server's authority.
@@ -157,7 +162,7 @@ fn tokio_xmpp_verifies_the_certificate() {
         };
         write(&right, &server.authority_pem())?;
         write(&wrong, &tests::authority::Authority::new()?.pem())?;
-        let door = server.address(Door::StartTls).to_string();
+        let door = address(server.as_ref(), Door::StartTls)?;
         let outcome =
             run_trusting(&right, &door).and_then(|()| match run_trusting(&wrong, &door) {
                 Ok(()) => Err("a wrong authority was accepted".to_owned()),

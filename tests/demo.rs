@@ -20,7 +20,7 @@ fn main() -> ExitCode {
 
 async fn show(binaries: &Binaries) -> Result<(), String> {
     tell("# natterd starts in a temporary folder");
-    let server = match binaries.start("").await {
+    let server = match binaries.start("", false).await {
         Ok(server) => server,
         Err(Failure::Failed(why)) => return Err(why),
         Err(Failure::Unable(why)) => return Err(why.to_owned()),

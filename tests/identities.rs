@@ -221,7 +221,7 @@ fn a_login_is_bound_to_the_certificate_its_handshake_showed() {
             .await
             .map_err(words)?;
 
-        let mut after = Wire::connect(house.address(Door::DirectTls))
+        let mut after = Wire::connect(house.address(Door::DirectTls).expect("it has it"))
             .await
             .map_err(words)?;
         after
@@ -251,7 +251,7 @@ async fn external(
 ) -> Result<(Vec<String>, Element), String> {
     let identity = authority.sign_client(addresses)?;
     let config = tls_client_as(house.roots(), &identity)?;
-    let mut wire = Wire::connect(house.address(Door::DirectTls))
+    let mut wire = Wire::connect(house.address(Door::DirectTls).expect("it has it"))
         .await
         .map_err(words)?;
     wire.start_tls_by(HOST, config).await.map_err(words)?;

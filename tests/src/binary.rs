@@ -16,7 +16,9 @@ use tokio::process::{Child, Command};
 
 use crate::authority::Authority;
 use crate::deadline::within;
-use crate::stage::{Asked, Door, Failure, HOSTS, Server, Troupe, Unable, usual_config};
+use crate::stage::{
+    Asked, Door, Failure, HOSTS, NO_HTTP, Server, Troupe, Unable, http_config, usual_config,
+};
 
 /// Starts `natterd` processes.
 pub struct Binaries {
@@ -67,6 +69,7 @@ impl Binaries {
         })
         .await
         .map_err(|_| "natterd was not ready in time".to_owned())??;
+        let http = http_address(&ready);
         let addresses = addresses(&ready);
         if addresses.len() < 3 {
             return Err(format!("three addresses expected in {ready:?}"));
@@ -75,6 +78,7 @@ impl Binaries {
             child,
             folder,
             addresses,
+            http,
             authority,
             natterctl: self.folder.join("natterctl"),
         })
@@ -120,10 +124,24 @@ fn addresses(line: &str) -> Vec<SocketAddr> {
         .collect()
 }
 
+/// The first address for HTTP in a line.
+fn http_address(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("http")?;
+    addresses(rest).first().copied()
+}
+
 impl Troupe for Binaries {
-    fn start<'a>(&'a self, extra: &'a str) -> BoxFuture<'a, Result<Box<dyn Server>, Failure>> {
+    fn start<'a>(
+        &'a self,
+        extra: &'a str,
+        http: bool,
+    ) -> BoxFuture<'a, Result<Box<dyn Server>, Failure>> {
         async move {
-            let natterd = self.launch(extra).await.map_err(Failure::Failed)?;
+            let launched = match http {
+                true => self.launch(&http_config(extra)).await,
+                false => self.launch(extra).await,
+            };
+            let natterd = launched.map_err(Failure::Failed)?;
             Ok(Box::new(natterd) as Box<dyn Server>)
         }
         .boxed()
@@ -138,6 +156,7 @@ struct Natterd {
     child: Child,
     folder: TempDir,
     addresses: Vec<SocketAddr>,
+    http: Option<SocketAddr>,
     authority: Authority,
     natterctl: PathBuf,
 }
@@ -170,11 +189,12 @@ impl Natterd {
 }
 
 impl Server for Natterd {
-    fn address(&self, door: Door) -> SocketAddr {
+    fn address(&self, door: Door) -> Result<SocketAddr, Unable> {
         match door {
-            Door::Plain => self.addresses[0],
-            Door::StartTls => self.addresses[1],
-            Door::DirectTls => self.addresses[2],
+            Door::Plain => Ok(self.addresses[0]),
+            Door::StartTls => Ok(self.addresses[1]),
+            Door::DirectTls => Ok(self.addresses[2]),
+            Door::WebSocket | Door::Bosh => self.http.ok_or(NO_HTTP),
         }
     }
 

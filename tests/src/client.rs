@@ -9,10 +9,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::bridge::{bosh, websocket};
 use crate::deadline::within;
 use crate::dom::{CLIENT_NS, Element, Frame, Frames, STREAM_NS, escape};
 use crate::sasl::{Binding, Mechanism, Scram, decode, encode, plain};
-use crate::stage::{Door, Server};
+use crate::stage::{Door, Server, Unable};
 use crate::wire::{Broken, Io, Transcript, Wire, show};
 
 /// Namespace of SASL in streams (RFC 6120 §6).
@@ -97,9 +98,16 @@ pub async fn open(wire: &mut Wire, host: &str) -> Result<Element, Broken> {
 ///
 /// [`Broken`] when the server does anything else.
 pub async fn enter(server: &dyn Server, door: Door, host: &str) -> Result<(Wire, Element), Broken> {
-    let mut wire = Wire::connect(server.address(door)).await?;
+    let at = server
+        .address(door)
+        .map_err(|Unable(why)| Broken::before(why))?;
+    let mut wire = match door {
+        Door::WebSocket => Wire::over(websocket::dial(at, host).await),
+        Door::Bosh => Wire::over(bosh::dial(at, host).await),
+        Door::Plain | Door::StartTls | Door::DirectTls => Wire::connect(at).await,
+    }?;
     match door {
-        Door::Plain => {}
+        Door::Plain | Door::WebSocket | Door::Bosh => {}
         Door::DirectTls => {
             wire.start_tls(host, server.roots(), &[b"xmpp-client"])
                 .await?

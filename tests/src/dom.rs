@@ -142,8 +142,17 @@ fn write_in(element: &Element, outer: &str, f: &mut fmt::Formatter<'_>) -> fmt::
         write!(f, " xmlns=\"{}\"", escape(&element.namespace))?;
     }
     for attr in &element.attrs {
-        let prefix = if attr.namespace == XML_NS { "xml:" } else { "" };
-        write!(f, " {prefix}{}=\"{}\"", attr.name, escape(&attr.value))?;
+        let (name, value) = (&attr.name, escape(&attr.value));
+        match attr.namespace.as_str() {
+            "" => write!(f, " {name}=\"{value}\"")?,
+            XML_NS => write!(f, " xml:{name}=\"{value}\"")?,
+            // One prefix for each: those of one namespace may not declare the same twice.
+            other => write!(
+                f,
+                " xmlns:p-{name}=\"{}\" p-{name}:{name}=\"{value}\"",
+                escape(other)
+            )?,
+        }
     }
     if element.nodes.is_empty() {
         return f.write_str("/>");

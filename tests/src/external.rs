@@ -16,7 +16,7 @@ use rustls::RootCertStore;
 use crate::authority::roots_from_file;
 use crate::client::{Client, Login, open};
 use crate::dom::escape;
-use crate::stage::{Asked, Door, Failure, Server, Troupe, Unable};
+use crate::stage::{Asked, Door, Failure, NO_HTTP, Server, Troupe, Unable};
 use crate::wire::Wire;
 
 /// Where the doors of an external server are.
@@ -25,18 +25,23 @@ pub struct External {
     plain: SocketAddr,
     starttls: SocketAddr,
     direct: SocketAddr,
+    http: Option<SocketAddr>,
     roots: RootCertStore,
     authority_pem: String,
     accounts: Arc<Mutex<Vec<(String, String)>>>,
 }
 
 impl External {
-    /// A server with its three doors, in the order of [`Door`], trusted for the authority in the PEM file.
+    /// A server with its three doors for TCP, in the order of [`Door`], and the one for HTTP if it has any, trusted for the authority in the PEM file.
     ///
     /// # Errors
     ///
     /// A sentence when the file cannot be read or holds no certificate.
-    pub fn new(doors: [SocketAddr; 3], authority: &Path) -> Result<External, String> {
+    pub fn new(
+        doors: [SocketAddr; 3],
+        http: Option<SocketAddr>,
+        authority: &Path,
+    ) -> Result<External, String> {
         let [plain, starttls, direct] = doors;
         let say = |error: std::io::Error| format!("{}: {error}", authority.display());
         let authority_pem = std::fs::read_to_string(authority).map_err(say)?;
@@ -45,6 +50,7 @@ impl External {
             plain,
             starttls,
             direct,
+            http,
             roots,
             authority_pem,
             accounts: Arc::default(),
@@ -105,7 +111,11 @@ impl External {
 }
 
 impl Troupe for External {
-    fn start<'a>(&'a self, extra: &'a str) -> BoxFuture<'a, Result<Box<dyn Server>, Failure>> {
+    fn start<'a>(
+        &'a self,
+        extra: &'a str,
+        _http: bool,
+    ) -> BoxFuture<'a, Result<Box<dyn Server>, Failure>> {
         async move {
             match extra.is_empty() {
                 true => Ok(Box::new(self.clone()) as Box<dyn Server>),
@@ -123,11 +133,12 @@ impl Troupe for External {
 }
 
 impl Server for External {
-    fn address(&self, door: Door) -> SocketAddr {
+    fn address(&self, door: Door) -> Result<SocketAddr, Unable> {
         match door {
-            Door::Plain => self.plain,
-            Door::StartTls => self.starttls,
-            Door::DirectTls => self.direct,
+            Door::Plain => Ok(self.plain),
+            Door::StartTls => Ok(self.starttls),
+            Door::DirectTls => Ok(self.direct),
+            Door::WebSocket | Door::Bosh => self.http.ok_or(NO_HTTP),
         }
     }
 

@@ -26,7 +26,7 @@ use crate::authority::Authority;
 use crate::binary::{certify, lay_out};
 use crate::deadline::{until_seen, within};
 use crate::run::tell;
-use crate::stage::{Asked, Door, Failure, Server, Troupe, Unable};
+use crate::stage::{Asked, Door, Failure, NO_HTTP, Server, Troupe, Unable, http_config};
 
 /// Starts servers in this process.
 pub struct Houses;
@@ -42,9 +42,17 @@ pub fn troupe() -> Result<Box<dyn Troupe>, String> {
 }
 
 impl Troupe for Houses {
-    fn start<'a>(&'a self, extra: &'a str) -> BoxFuture<'a, Result<Box<dyn Server>, Failure>> {
+    fn start<'a>(
+        &'a self,
+        extra: &'a str,
+        http: bool,
+    ) -> BoxFuture<'a, Result<Box<dyn Server>, Failure>> {
         async move {
-            let house = House::start(extra).await.map_err(Failure::Failed)?;
+            let started = match http {
+                true => House::start(&http_config(extra)).await,
+                false => House::start(extra).await,
+            };
+            let house = started.map_err(Failure::Failed)?;
             Ok(Box::new(house) as Box<dyn Server>)
         }
         .boxed()
@@ -187,13 +195,15 @@ fn work(nodes: &[TreeNode]) -> (usize, u64) {
 }
 
 impl Server for House {
-    fn address(&self, door: Door) -> SocketAddr {
-        let at = match door {
-            Door::Plain => 0,
-            Door::StartTls => 1,
-            Door::DirectTls => 2,
+    fn address(&self, door: Door) -> Result<SocketAddr, Unable> {
+        let addresses = self.server.addresses();
+        let found = match door {
+            Door::Plain => addresses.first(),
+            Door::StartTls => addresses.get(1),
+            Door::DirectTls => addresses.get(2),
+            Door::WebSocket | Door::Bosh => addresses.iter().find(|address| address.kind == "http"),
         };
-        self.server.addresses()[at].at
+        found.map(|address| address.at).ok_or(NO_HTTP)
     }
 
     fn roots(&self) -> RootCertStore {

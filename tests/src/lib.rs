@@ -5,7 +5,8 @@
 //!
 //! - `stage`: what a server under test is, whoever runs it; `house` runs ours in this process, `external`
 //!   drives one that is already there.
-//! - `wire`, `sasl`, `client`: one connection; the mechanisms; a client that is logged in.
+//! - `wire`, `sasl`, `client`: one connection; the mechanisms; a client that is logged in. `bridge`: the same by
+//!   WebSocket and BOSH.
 //! - `dom`, `pattern`: XML as a tree; what a heard stanza must look like.
 //! - `script`, `play`: scenarios (`tests/scenarios/`), read and performed. Grammar: `docs/SCENARIOS.md`.
 //! - `lines`: wire checks (`tests/wire/`), raw bytes in, exact bytes or a stream error out.
@@ -15,6 +16,7 @@
 
 pub mod authority;
 pub mod binary;
+mod bridge;
 pub mod client;
 pub mod deadline;
 pub mod dom;

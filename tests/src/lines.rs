@@ -6,7 +6,7 @@ use crate::pattern::{Bindings, compare, fill, first_bindings};
 use crate::play::End;
 use crate::sasl::Mechanism;
 use crate::script::{Misread, statements};
-use crate::stage::{Door, Failure, Server, Troupe};
+use crate::stage::{Door, Failure, Server, Troupe, Unable};
 use crate::wire::{Next, Wire};
 
 /// The host wire checks speak to.
@@ -194,7 +194,7 @@ pub async fn perform(check: &Check, troupe: &dyn Troupe) -> Result<End, String> 
         _ => None,
     };
     let extra: Vec<String> = check.steps.iter().filter_map(configured).collect();
-    let server = match troupe.start(&extra.join("\n")).await {
+    let server = match troupe.start(&extra.join("\n"), false).await {
         Ok(server) => server,
         Err(Failure::Unable(why)) => return Ok(End::Skipped(why.to_owned())),
         Err(Failure::Failed(why)) => return Err(format!("{}: no server: {why}", check.file)),
@@ -315,7 +315,8 @@ impl Talk<'_> {
     }
 
     async fn connect(&mut self, door: Door, alpn: Option<&str>) -> Result<(), String> {
-        let wire = Wire::connect(self.server.address(door)).await;
+        let at = self.server.address(door).map_err(|Unable(why)| why)?;
+        let wire = Wire::connect(at).await;
         let mut wire = wire.map_err(|broken| broken.to_string())?;
         if door == Door::DirectTls {
             let offered: Vec<&[u8]> = alpn.iter().map(|name| name.as_bytes()).collect();

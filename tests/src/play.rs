@@ -7,7 +7,7 @@ use crate::deadline::until;
 use crate::dom::Element;
 use crate::pattern::{Bindings, compare, fill, first_bindings, fits_line};
 use crate::script::{Act, At, Given, Manner, Role, Script};
-use crate::stage::{Asked, Failure, Server, Troupe, Unable};
+use crate::stage::{Asked, Door, Failure, Server, Troupe, Unable};
 use crate::wire::Broken;
 
 /// How a play ended, when it did not fail.
@@ -49,7 +49,10 @@ impl From<Unable> for Stop {
 ///
 /// What went differently, with file, line and transcript.
 pub async fn perform(script: &Script, troupe: &dyn Troupe) -> Result<End, String> {
-    let server = match troupe.start(&script.configuration).await {
+    let server = match troupe
+        .start(&script.configuration, script.needs_http())
+        .await
+    {
         Ok(server) => server,
         Err(Failure::Unable(why)) => return Ok(End::Skipped(why.to_owned())),
         Err(Failure::Failed(why)) => return Err(format!("{}: no server: {why}", script.file)),
@@ -61,6 +64,7 @@ pub async fn perform(script: &Script, troupe: &dyn Troupe) -> Result<End, String
         printed: String::new(),
     };
     let outcome = stage.play(script).await;
+    stage.leave().await;
     drop(stage);
     server.stop().await;
     match outcome {
@@ -98,6 +102,17 @@ impl Stage<'_> {
             self.act(what).await.map_err(|stop| (*line, stop))?;
         }
         Ok(())
+    }
+
+    /// Those who came by BOSH say that they go: a server would wait for them, and its clock stands.
+    async fn leave(&mut self) {
+        let players = self.players.values_mut();
+        for player in players.filter(|player| player.role.login.door == Door::Bosh) {
+            if let Some(client) = player.client.as_mut().filter(|client| !client.is_over()) {
+                // Who has gone already has gone.
+                let _ = client.close().await;
+            }
+        }
     }
 
     /// Creates the accounts and binds the players' names.
@@ -152,6 +167,7 @@ impl Stage<'_> {
     async fn log_in(&mut self, name: &str, manner: Manner) -> Result<(), Stop> {
         let player = self.player(name)?;
         let login = player.role.login.clone();
+        self.server.address(login.door)?;
         let mut client = if manner.stranger {
             Client::at_the_door(self.server, &login).await?
         } else {

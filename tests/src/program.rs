@@ -17,7 +17,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use crate::authority::Authority;
 use crate::binary::lay_out;
 use crate::deadline::within;
-use crate::stage::{Asked, Door, Server, Unable};
+use crate::stage::{Asked, Door, NO_HTTP, Server, Unable};
 
 /// How a program is told to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,11 +226,12 @@ impl Program {
 }
 
 impl Server for Program {
-    fn address(&self, door: Door) -> SocketAddr {
+    fn address(&self, door: Door) -> Result<SocketAddr, Unable> {
         match door {
-            Door::Plain => self.addresses[0],
-            Door::StartTls => self.addresses[1],
-            Door::DirectTls => self.addresses[2],
+            Door::Plain => Ok(self.addresses[0]),
+            Door::StartTls => Ok(self.addresses[1]),
+            Door::DirectTls => Ok(self.addresses[2]),
+            Door::WebSocket | Door::Bosh => Err(NO_HTTP),
         }
     }
 

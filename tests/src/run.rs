@@ -1,5 +1,6 @@
 //! What the test programs share: which server is tested, one runtime per check, one line at the end.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,7 +11,7 @@ use crate::external::External;
 use crate::play::End;
 use crate::stage::Troupe;
 
-/// Names an external server instead of ours: `plain,starttls,direct`, each `ip:port`.
+/// Names an external server instead of ours: `plain,starttls,direct`, each `ip:port`; a fourth is for HTTP.
 pub const SERVER_VARIABLE: &str = "NATTER_TEST_SERVER";
 /// Names the PEM file with the authority an external server's certificates are signed by.
 pub const AUTHORITY_VARIABLE: &str = "NATTER_TEST_CA";
@@ -31,14 +32,18 @@ pub fn troupe() -> Result<Box<dyn Troupe>, String> {
     let Ok(server) = std::env::var(SERVER_VARIABLE) else {
         return crate::house::troupe();
     };
-    let parsed: Result<Vec<_>, _> = server.split(',').map(str::parse).collect();
-    let doors = parsed
-        .ok()
-        .and_then(|doors| doors.try_into().ok())
-        .ok_or_else(|| format!("{SERVER_VARIABLE}={server:?} is not plain,starttls,direct"))?;
+    let parsed: Result<Vec<SocketAddr>, _> = server.split(',').map(str::parse).collect();
+    let (doors, http) = match parsed.as_deref() {
+        Ok([plain, starttls, direct]) => ([*plain, *starttls, *direct], None),
+        Ok([plain, starttls, direct, http]) => ([*plain, *starttls, *direct], Some(*http)),
+        _ => {
+            let why = format!("{SERVER_VARIABLE}={server:?} is not plain,starttls,direct");
+            return Err(why);
+        }
+    };
     let authority = std::env::var(AUTHORITY_VARIABLE)
         .map_err(|_| format!("{AUTHORITY_VARIABLE} is not set"))?;
-    Ok(Box::new(External::new(doors, Path::new(&authority))?))
+    Ok(Box::new(External::new(doors, http, Path::new(&authority))?))
 }
 
 /// Runs one check on a runtime of its own.

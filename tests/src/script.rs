@@ -25,6 +25,48 @@ pub struct Script {
     pub acts: Vec<At<Act>>,
 }
 
+impl Script {
+    /// Whether somebody comes by HTTP.
+    pub fn needs_http(&self) -> bool {
+        self.roles.iter().any(|role| role.login.door.is_http())
+    }
+
+    /// Has everybody come by `door`, where that can show anything: nobody chooses a door of his own, and nothing is in
+    /// it that only TCP has.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot.
+    pub fn come_by(&mut self, door: Door) -> Result<(), &'static str> {
+        if self.roles.iter().any(|role| role.login.door != Door::Plain) {
+            return Err("somebody chooses a door");
+        }
+        let has = |is: fn(&Act) -> bool| self.acts.iter().any(|at| is(&at.what));
+        if has(|act| matches!(act, Act::Sends(..))) {
+            return Err("the bytes of a stream");
+        }
+        if has(|act| matches!(act, Act::TraceShows(_))) {
+            return Err("the trace is told once");
+        }
+        if door == Door::Bosh {
+            if has(|act| matches!(act, Act::Vanishes(_))) {
+                return Err("who vanishes is missed later");
+            }
+            if self.configuration.contains("[http]") {
+                return Err("HTTP is configured for something else");
+            }
+        }
+        let is_turned = has(|act| matches!(act, Act::Clock(_)));
+        if is_turned && self.configuration.contains("[limits]") {
+            return Err("nobody could show that he is there while the clock is turned");
+        }
+        for role in &mut self.roles {
+            role.login.door = door;
+        }
+        Ok(())
+    }
+}
+
 /// Something with the line it began on.
 #[derive(Debug)]
 pub struct At<T> {

@@ -18,6 +18,10 @@ pub enum Door {
     StartTls,
     /// TLS from the first byte (XEP-0368).
     DirectTls,
+    /// WebSocket, without TLS (RFC 7395).
+    WebSocket,
+    /// BOSH, without TLS (XEP-0206).
+    Bosh,
 }
 
 impl Door {
@@ -27,8 +31,15 @@ impl Door {
             "plain" => Some(Door::Plain),
             "starttls" => Some(Door::StartTls),
             "direct" => Some(Door::DirectTls),
+            "websocket" => Some(Door::WebSocket),
+            "bosh" => Some(Door::Bosh),
             _ => None,
         }
+    }
+
+    /// Whether it lies behind HTTP.
+    pub fn is_http(self) -> bool {
+        matches!(self, Door::WebSocket | Door::Bosh)
     }
 }
 
@@ -52,7 +63,11 @@ pub enum Asked {
 /// A running server under test.
 pub trait Server: Send + Sync {
     /// Where `door` listens.
-    fn address(&self, door: Door) -> SocketAddr;
+    ///
+    /// # Errors
+    ///
+    /// It has no such door.
+    fn address(&self, door: Door) -> Result<SocketAddr, Unable>;
 
     /// The authority that signed the server's certificates.
     fn roots(&self) -> RootCertStore;
@@ -88,8 +103,13 @@ pub trait Server: Send + Sync {
 
 /// Starts servers, each with its own data.
 pub trait Troupe: Send + Sync {
-    /// Starts a server with these lines of TOML added to the usual configuration.
-    fn start<'a>(&'a self, extra: &'a str) -> BoxFuture<'a, Result<Box<dyn Server>, Failure>>;
+    /// Starts a server with these lines of TOML added to the usual configuration; where `http` says so, it listens for
+    /// clients by HTTP, too.
+    fn start<'a>(
+        &'a self,
+        extra: &'a str,
+        http: bool,
+    ) -> BoxFuture<'a, Result<Box<dyn Server>, Failure>>;
 
     /// How many servers may run at once.
     fn at_once(&self) -> usize;
@@ -103,6 +123,25 @@ pub enum Failure {
     /// It did not start.
     Failed(String),
 }
+
+/// What is added for clients by HTTP. Who cannot answer while the clock is turned is not taken for gone.
+pub fn http_config(extra: &str) -> String {
+    const LISTENER: &str =
+        "[[listener]]\nkind = \"http\"\naddress = \"127.0.0.1:0\"\ntls = \"off\"\n";
+    const BOSH: &str = "[http]\nbosh_wait = \"60 d\"\nbosh_inactivity = \"60 d\"\n";
+    let lacks = |what: &str| !extra.contains(what);
+    let listener = lacks("kind = \"http\"").then_some(LISTENER);
+    let bosh = lacks("[http]").then_some(BOSH);
+    let beat = lacks("[limits]").then_some("[limits]\nkeep_alive = \"60 d\"\n");
+    [Some(extra), listener, bosh, beat]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// No server of the harness listens there.
+pub const NO_HTTP: Unable = Unable("it does not listen for clients by HTTP");
 
 /// The usual configuration of a server under test. The listeners stand in the order of [`Door`];
 /// what is added goes on in table `[tls]`.

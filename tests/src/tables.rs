@@ -75,7 +75,7 @@ async fn with_server(
     troupe: &dyn Troupe,
     check: impl AsyncFnOnce(&dyn Server) -> Result<(), String>,
 ) -> Result<End, String> {
-    let server = match troupe.start("").await {
+    let server = match troupe.start("", false).await {
         Ok(server) => server,
         Err(Failure::Unable(why)) => return Ok(End::Skipped(why.to_owned())),
         Err(Failure::Failed(why)) => return Err(format!("no server: {why}")),

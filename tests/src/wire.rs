@@ -39,6 +39,16 @@ pub struct Broken {
     pub transcript: String,
 }
 
+impl Broken {
+    /// Nothing was said yet.
+    pub fn before(what: &str) -> Broken {
+        Broken {
+            what: what.to_owned(),
+            transcript: String::new(),
+        }
+    }
+}
+
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}\n{}", self.what, self.transcript)
@@ -99,14 +109,7 @@ impl Wire {
     ///
     /// [`Broken`] when nobody listens there.
     pub async fn connect(address: SocketAddr) -> Result<Wire, Broken> {
-        let mut wire = Wire {
-            io: None,
-            received: VecDeque::new(),
-            frames: Frames::new(),
-            heard: String::new(),
-            transcript: Transcript::default(),
-            bindings: Vec::new(),
-        };
+        let mut wire = Wire::unconnected();
         let stream = match within(TcpStream::connect(address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -117,6 +120,29 @@ impl Wire {
         stream.set_nodelay(true).ok();
         wire.io = Some(Box::new(stream));
         Ok(wire)
+    }
+
+    /// A connection over what was made of one.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`] with the sentence that says why there is none.
+    pub fn over(io: Result<impl Io + 'static, String>) -> Result<Wire, Broken> {
+        let io = io.map_err(|why| Broken::before(&why))?;
+        let mut wire = Wire::unconnected();
+        wire.io = Some(Box::new(io));
+        Ok(wire)
+    }
+
+    fn unconnected() -> Wire {
+        Wire {
+            io: None,
+            received: VecDeque::new(),
+            frames: Frames::new(),
+            heard: String::new(),
+            transcript: Transcript::default(),
+            bindings: Vec::new(),
+        }
     }
 
     /// Begins TLS now, insisting on a certificate for `domain` signed by `roots`. What was received and not

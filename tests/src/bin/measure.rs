@@ -73,7 +73,7 @@ async fn measure() -> Result<(), Failed> {
 
 async fn start(troupe: &Binaries) -> Result<(Box<dyn Server>, u32), Failed> {
     let server = troupe
-        .start("")
+        .start("", false)
         .await
         .map_err(|failure| format!("{failure:?}"))?;
     let pid = pid_of(&*server).await?;
