@@ -12,14 +12,14 @@ use crate::house::House;
 use crate::http::{HTTP, door};
 use crate::peer::Peer;
 
-const NS: &str = "xmlns='http://jabber.org/protocol/httpbind'";
-const SECOND: Duration = Duration::from_secs(1);
+pub const NS: &str = "xmlns='http://jabber.org/protocol/httpbind'";
+pub const SECOND: Duration = Duration::from_secs(1);
 
 /// What a test waits for at most.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Posts a body over a connection of its own.
-async fn post(at: SocketAddr, body: String) -> Reply {
+pub async fn post(at: SocketAddr, body: String) -> Reply {
     let asked = async {
         let mut browser = Browser::dial(at).await;
         browser.asks("POST", "a.example", "/bosh", &[], &body).await
@@ -28,7 +28,7 @@ async fn post(at: SocketAddr, body: String) -> Reply {
     answered.unwrap_or_else(|_| panic!("no answer to {body}"))
 }
 
-fn attribute<'a>(body: &'a str, name: &str) -> &'a str {
+pub fn attribute<'a>(body: &'a str, name: &str) -> &'a str {
     let head = body.split('>').next().unwrap_or_default();
     let (_, value) = head
         .split_once(&format!(" {name}=\""))
@@ -37,15 +37,15 @@ fn attribute<'a>(body: &'a str, name: &str) -> &'a str {
 }
 
 /// A client by hand.
-struct Client {
-    at: SocketAddr,
-    sid: String,
-    rid: u64,
+pub struct Client {
+    pub at: SocketAddr,
+    pub sid: String,
+    pub rid: u64,
 }
 
 impl Client {
     /// Asks for a session; the client and the first response.
-    async fn begins(at: SocketAddr, attributes: &str) -> (Client, String) {
+    pub async fn begins(at: SocketAddr, attributes: &str) -> (Client, String) {
         let body = format!(
             "<body {NS} rid='1000' to='a.example' ver='1.10' xmlns:x='urn:xmpp:xbosh' x:version='1.0' {attributes}/>"
         );
@@ -62,28 +62,28 @@ impl Client {
     }
 
     /// The next request.
-    fn wraps(&mut self, attributes: &str, payload: &str) -> String {
+    pub fn wraps(&mut self, attributes: &str, payload: &str) -> String {
         self.rid += 1;
         self.wraps_as(self.rid, attributes, payload)
     }
 
-    fn wraps_as(&self, rid: u64, attributes: &str, payload: &str) -> String {
+    pub fn wraps_as(&self, rid: u64, attributes: &str, payload: &str) -> String {
         let sid = &self.sid;
         format!("<body {NS} sid='{sid}' rid='{rid}' {attributes}>{payload}</body>")
     }
 
-    async fn asks(&mut self, payload: &str) -> String {
+    pub async fn asks(&mut self, payload: &str) -> String {
         let body = self.wraps("", payload);
         post(self.at, body).await.body
     }
 
     /// Makes a request whose answer is heard later.
-    fn waits(&mut self, payload: &str) -> JoinHandle<Reply> {
+    pub fn waits(&mut self, payload: &str) -> JoinHandle<Reply> {
         tokio::spawn(post(self.at, self.wraps("", payload)))
     }
 
     /// Makes a request whose answer is heard later; the server holds it by then.
-    async fn holds(&mut self) -> JoinHandle<Reply> {
+    pub async fn holds(&mut self) -> JoinHandle<Reply> {
         let body = self.wraps("", "");
         let mut one = tokio::spawn(post(self.at, body.clone()));
         let mut other = tokio::spawn(post(self.at, body));
@@ -97,7 +97,7 @@ impl Client {
         held
     }
 
-    async fn logs_in(at: SocketAddr, user: &str, resource: &str) -> Client {
+    pub async fn logs_in(at: SocketAddr, user: &str, resource: &str) -> Client {
         let (mut client, first) = Client::begins(at, "wait='60' hold='1'").await;
         assert!(first.contains("PLAIN"), "{first}");
         assert!(!first.contains("starttls"), "{first}");
@@ -126,18 +126,18 @@ impl Client {
         client
     }
 
-    async fn shows(&mut self) {
+    pub async fn shows(&mut self) {
         let heard = self.asks("<presence xmlns='jabber:client'/>").await;
         assert!(heard.contains("<presence"), "{heard}");
     }
 }
 
-async fn heard(waiting: JoinHandle<Reply>) -> String {
+pub async fn heard(waiting: JoinHandle<Reply>) -> String {
     waiting.await.expect("it was asked").body
 }
 
 /// Waits until so many clients have a session.
-async fn sessions(house: &House, count: usize) {
+pub async fn sessions(house: &House, count: usize) {
     let table = house.server.node().sessions.table.clone();
     let left = async {
         while table.count() != count {
@@ -148,7 +148,7 @@ async fn sessions(house: &House, count: usize) {
     left.unwrap_or_else(|_| panic!("{} sessions, not {count}", table.count()));
 }
 
-async fn stage(users: &[&str]) -> (House, SocketAddr) {
+pub async fn stage(users: &[&str]) -> (House, SocketAddr) {
     let house = House::start(HTTP).await;
     for user in users {
         house
@@ -160,7 +160,7 @@ async fn stage(users: &[&str]) -> (House, SocketAddr) {
 }
 
 /// Stops the server once the sessions of clients that do not ask any more are over.
-async fn stop(house: House) {
+pub async fn stop(house: House) {
     house.hand.advance(200 * SECOND).await;
     let observe = house.server.node().system.observe().clone();
     let is_of_client = |kind: &str| ["bosh", "c2s"].contains(&kind);
@@ -178,7 +178,7 @@ async fn stop(house: House) {
     house.stop().await;
 }
 
-async fn bob(house: &House) -> Peer {
+pub async fn bob(house: &House) -> Peer {
     let mut bob = Peer::dial(house.server.addresses()[0].at).await;
     bob.logs_in("bob", "a.example", "secret").await;
     bob

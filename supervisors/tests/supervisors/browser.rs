@@ -2,12 +2,16 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+/// What requests go over.
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 /// A connection that is kept.
 pub struct Browser {
-    socket: TcpStream,
+    socket: Box<dyn Connection>,
     /// Bytes behind the last reply.
     heard: Vec<u8>,
 }
@@ -36,8 +40,13 @@ impl Reply {
 
 impl Browser {
     pub async fn dial(at: SocketAddr) -> Browser {
+        Browser::over(TcpStream::connect(at).await.expect("somebody listens"))
+    }
+
+    /// One on a connection that stands.
+    pub fn over(socket: impl Connection + 'static) -> Browser {
         Browser {
-            socket: TcpStream::connect(at).await.expect("somebody listens"),
+            socket: Box::new(socket),
             heard: Vec::new(),
         }
     }

@@ -246,3 +246,27 @@ fn without_configuration_http_is_for_this_machine_alone() {
         assert_eq!(listeners(unconfigured), ["127.0.0.1:5280", "[::1]:5280"]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_metric_that_the_page_names_is_told_and_no_other() {
+    let house = House::start(HTTP).await;
+    let mut browser = Browser::dial(door(&house)).await;
+    // Something of each: a request that has ended.
+    browser.asks("GET", "x", "/health/live", &[], "").await;
+    let told = browser.asks("GET", "x", "/metrics", &[], "").await.body;
+    let families: std::collections::BTreeSet<&str> = told
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/HTTP.md"));
+    let page = page.expect("the page of HTTP");
+    let rows = page.lines().filter(|line| line.starts_with("| `natter_"));
+    let names = rows.flat_map(|row| row.split('|').nth(1).unwrap_or_default().split(','));
+    let named: std::collections::BTreeSet<&str> = names
+        .map(|name| name.trim().trim_matches('`'))
+        .map(|name| name.strip_suffix("_total").unwrap_or(name))
+        .map(|name| name.strip_suffix("_info").unwrap_or(name))
+        .collect();
+    assert_eq!(named, families);
+    house.stop().await;
+}

@@ -180,3 +180,50 @@ async fn an_account_is_made_by_the_page() {
     assert_eq!(refused.status, 403);
     house.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forms_that_fail_too_often_wait() {
+    let house = House::start(&format!(
+        "{HTTP}[http]\nforwarders = [\"127.0.0.1\"]\n[modules.mod_invites_page]\nenabled = true\nfailed_attempts = 2\n\
+         [modules.mod_invites]\nlanding_page = \"https://@HOST@/invite/{{token}}\"\n"
+    ))
+    .await;
+    house.done("register taken a.example secret").await;
+    let mut browser = Browser::dial(door(&house)).await;
+    let path = invite(&house, "").await;
+    let mut asks = async |method: &str, path: &str, from: &str, form: &str| {
+        let from = format!("X-Forwarded-For: {from}");
+        let headers = [FORM, &from];
+        browser
+            .asks(method, "a.example", path, &headers, form)
+            .await
+    };
+    let (taken, good) = ("name=taken&password=secret", "name=carol&password=secret");
+    // A guess at an invitation and a name that is taken are failures; to look is none.
+    for (method, path, form, status) in [
+        ("POST", "/invite/guessed", good, 404),
+        ("GET", "/invite/guessed", "", 404),
+        ("GET", "/invite/guessed", "", 404),
+        ("POST", &path, taken, 409),
+        ("POST", &path, taken, 409),
+    ] {
+        let reply = asks(method, path, "192.0.2.1", form).await;
+        assert_eq!(reply.status, status, "{method} {path}");
+    }
+    let waits = asks("POST", &path, "192.0.2.1", good).await;
+    assert_eq!((waits.status, waits.header("retry-after")), (429, "1"));
+    assert!(waits.body.contains("failed too often"), "{}", waits.body);
+    assert!(!waits.body.contains("secret"), "{}", waits.body);
+    let shown = asks("GET", &path, "192.0.2.1", "").await;
+    assert_eq!(shown.status, 200, "the page is shown all the same");
+    let other = asks("POST", &path, "192.0.2.2", taken).await;
+    assert_eq!(other.status, 409, "others are others");
+    // It was not judged, so it costs no more; the next failure costs twice the time.
+    house.hand.advance(std::time::Duration::from_secs(1)).await;
+    assert_eq!(asks("POST", &path, "192.0.2.1", taken).await.status, 409);
+    let waits = asks("POST", &path, "192.0.2.1", good).await;
+    assert_eq!((waits.status, waits.header("retry-after")), (429, "2"));
+    house.hand.advance(std::time::Duration::from_secs(2)).await;
+    assert_eq!(asks("POST", &path, "192.0.2.1", good).await.status, 201);
+    house.stop().await;
+}

@@ -417,3 +417,67 @@ async fn a_backup_holds_files_and_strays_are_removed() {
     }
     stage.stop().await;
 }
+
+/// A disk with room for so many bytes; a file that does not fit is left half written.
+struct Small(std::sync::Mutex<usize>);
+
+impl web::Disk for Small {
+    fn write(&self, mut file: &std::fs::File, bytes: &[u8]) -> std::io::Result<()> {
+        use std::io::Write as _;
+        let mut left = self.0.lock().expect("nobody falls with it");
+        let fits = bytes.len().min(*left);
+        *left -= fits;
+        file.write_all(&bytes[..fits])?;
+        match fits == bytes.len() {
+            true => Ok(()),
+            false => Err(std::io::ErrorKind::StorageFull.into()),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_told_and_takes_nothing_with_it() {
+    let mut stage = Stage::open().await;
+    let host = stage.house.server.node().hosts.get("a.example");
+    let host = host.expect("it is served");
+    let web = host.service::<web::Web>();
+    let before = stage.slot("before", 4, "text/plain").await;
+    let mut browser = stage.browser().await;
+    let put = browser.asks("PUT", "a.example", &before, &[], "safe").await;
+    assert_eq!(put.status, 201);
+    web.set_disk(std::sync::Arc::new(Small(std::sync::Mutex::new(600_000))));
+    // The first fits; the second is broken off in the middle.
+    let size = 500_000;
+    let (one, two) = (
+        stage.slot("one", size, "text/plain").await,
+        stage.slot("two", size, "text/plain").await,
+    );
+    let body = "x".repeat(size);
+    let put = browser.asks("PUT", "a.example", &one, &[], &body).await;
+    assert_eq!(put.status, 201);
+    let mut other = stage.browser().await;
+    let full = other.asks("PUT", "a.example", &two, &[], &body).await;
+    assert_eq!((full.status, full.body.as_str()), (507, ""));
+    assert_eq!(full.header("access-control-allow-origin"), "*");
+    assert_eq!(files(&stage.uploads()).len(), 2, "nothing of it is left");
+    // All else goes on: what was there, logins, slots, other requests.
+    let mut browser = stage.browser().await;
+    for (path, length) in [(&before, "4"), (&one, "500000")] {
+        let head = browser.asks("HEAD", "a.example", path, &[], "").await;
+        assert_eq!((head.status, head.header("content-length")), (200, length));
+    }
+    let none = browser.asks("GET", "a.example", &two, &[], "").await;
+    assert_eq!(none.status, 404);
+    let ready = browser.asks("GET", "a.example", "/health", &[], "").await;
+    assert_eq!(ready.status, 200);
+    stage.house.done("register bob a.example secret").await;
+    let mut bob = Peer::dial(stage.house.server.addresses()[0].at).await;
+    bob.logs_in("bob", "a.example", "secret").await;
+    // The slot is still its owner's: with room again it takes the file.
+    web.set_disk(std::sync::Arc::new(Small(std::sync::Mutex::new(size))));
+    let put = browser.asks("PUT", "a.example", &two, &[], &body).await;
+    assert_eq!(put.status, 201);
+    assert_eq!(files(&stage.uploads()).len(), 3);
+    drop((bob, browser, other));
+    stage.stop().await;
+}

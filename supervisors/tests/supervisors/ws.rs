@@ -45,7 +45,7 @@ impl Socket {
         (socket, String::from_utf8(head).expect("ASCII"))
     }
 
-    async fn open(at: SocketAddr) -> Socket {
+    pub async fn open(at: SocketAddr) -> Socket {
         let (socket, head) = Socket::dial(at, "Sec-WebSocket-Protocol: xmpp\r\n").await;
         assert!(head.starts_with("HTTP/1.1 101"), "{head}");
         let head = head.to_ascii_lowercase();
@@ -118,7 +118,7 @@ impl Socket {
     }
 
     /// Opens a stream; the features.
-    async fn begins(&mut self) -> String {
+    pub async fn begins(&mut self) -> String {
         self.says(OPEN).await;
         let open = self.hears().await;
         assert!(
@@ -306,4 +306,66 @@ async fn the_end_of_either_side_is_noticed() {
     };
     let (_, code) = tokio::join!(house.stop(), goodbye);
     assert_eq!(code, 1000);
+}
+
+/// Waits until so many answers of all clients are on the wire.
+async fn written(house: &House, count: u64) {
+    let sessions = house.server.node().sessions.clone();
+    let has = |(direction, kind, told): (&str, &str, u64)| {
+        direction == "out" && kind == "iq" && told >= count
+    };
+    let all = async {
+        while !sessions.stanzas.read().into_iter().any(has) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let all = otp::Clock::real()
+        .timeout(std::time::Duration::from_secs(30), all)
+        .await;
+    all.expect("what is answered is written");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silence_is_filled_by_pings_and_not_by_spaces() {
+    const BEAT: std::time::Duration = std::time::Duration::from_secs(120);
+    let house = House::start(HTTP).await;
+    house.done("register alice a.example secret").await;
+    let mut alice = Socket::open(door(&house)).await;
+    alice.logs_in("alice", "web").await;
+    let table = house.server.node().sessions.table.clone();
+    for number in 1..=3 {
+        // What was written has been seen to be: the clock is not turned before.
+        alice
+            .says("<iq xmlns='jabber:client' type='get' id='p' to='a.example'><ping xmlns='urn:xmpp:ping'/></iq>")
+            .await;
+        assert!(alice.hears().await.contains("type=\"result\""));
+        written(&house, number).await;
+        house.hand.advance(BEAT).await;
+        let (opcode, payload) = alice.next().await;
+        assert_eq!(opcode, 9, "R-285, {number}: {payload:?}");
+        alice.frame(0x8a, &payload).await;
+    }
+    alice
+        .says("<iq xmlns='jabber:client' type='get' id='p' to='a.example'><ping xmlns='urn:xmpp:ping'/></iq>")
+        .await;
+    assert!(alice.hears().await.contains("type=\"result\""));
+    written(&house, 4).await;
+    // Who answers none of two, and says nothing, is gone half a minute later.
+    for _ in 0..26 {
+        assert_eq!(table.count(), 1);
+        house.hand.advance(BEAT / 12).await;
+        house.done("status").await;
+    }
+    house.hand.advance(BEAT / 4).await;
+    let left = async {
+        while table.count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let left = otp::Clock::real()
+        .timeout(std::time::Duration::from_secs(30), left)
+        .await;
+    left.expect("nobody waits for who is gone");
+    drop(alice);
+    house.stop().await;
 }
