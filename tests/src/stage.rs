@@ -124,7 +124,7 @@ pub enum Failure {
     Failed(String),
 }
 
-/// What is added for clients by HTTP. Who cannot answer while the clock is turned is not taken for gone.
+/// What is added for clients by HTTP. A client of BOSH that cannot come while the clock is turned is not taken for gone.
 pub fn http_config(extra: &str) -> String {
     const LISTENER: &str =
         "[[listener]]\nkind = \"http\"\naddress = \"127.0.0.1:0\"\ntls = \"off\"\n";
@@ -132,8 +132,7 @@ pub fn http_config(extra: &str) -> String {
     let lacks = |what: &str| !extra.contains(what);
     let listener = lacks("kind = \"http\"").then_some(LISTENER);
     let bosh = lacks("[http]").then_some(BOSH);
-    let beat = lacks("[limits]").then_some("[limits]\nkeep_alive = \"60 d\"\n");
-    [Some(extra), listener, bosh, beat]
+    [Some(extra), listener, bosh]
         .into_iter()
         .flatten()
         .collect::<Vec<_>>()

@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, WriteHalf};
+use tokio::net::TcpStream;
 
 use super::cutter::{Cutter, Said};
 use super::{PIPE, connect, header};
@@ -29,26 +30,26 @@ const BATCH: usize = 64 * 1024;
 ///
 /// A sentence when nobody listens there.
 pub(crate) async fn dial(at: SocketAddr, host: &str) -> Result<DuplexStream, String> {
-    drop(connect(at).await?);
+    let connections = vec![connect(at).await?, connect(at).await?];
     let (stream, ours) = tokio::io::duplex(PIPE);
     let host = host.to_owned();
     tokio::spawn(async move {
         // However it ends, the stream does.
-        let _ = bridge(at, host, ours).await;
+        let _ = bridge(connections, host, ours).await;
     });
     Ok(stream)
 }
 
-/// What came of a request: its number and the body.
-type Answered = (u64, std::io::Result<String>);
+/// What came of a request: its number, the body, and the connection it was made on.
+type Answered = (u64, std::io::Result<String>, TcpStream);
 
 /// A session as its client keeps it.
 struct Session {
-    at: SocketAddr,
     host: String,
     sid: Option<String>,
     rid: u64,
     queue: VecDeque<Said>,
+    idle: Vec<TcpStream>,
     flying: FuturesUnordered<BoxFuture<'static, Answered>>,
     /// Answers that came before those of earlier requests.
     early: BTreeMap<u64, String>,
@@ -58,14 +59,18 @@ struct Session {
     is_over: bool,
 }
 
-async fn bridge(at: SocketAddr, host: String, stream: DuplexStream) -> std::io::Result<()> {
+async fn bridge(
+    connections: Vec<TcpStream>,
+    host: String,
+    stream: DuplexStream,
+) -> std::io::Result<()> {
     let (mut client, to_client) = tokio::io::split(stream);
     let mut session = Session {
-        at,
         host,
         sid: None,
         rid: FIRST,
         queue: VecDeque::new(),
+        idle: connections,
         flying: FuturesUnordered::new(),
         early: BTreeMap::new(),
         next: FIRST,
@@ -149,13 +154,17 @@ impl Session {
         let rid = self.rid;
         self.rid += 1;
         let body = format!("<body xmlns='{HTTP_BIND}' rid='{rid}' {rest}");
-        let (at, host) = (self.at, self.host.clone());
-        self.flying
-            .push(Box::pin(async move { (rid, post(at, &host, &body).await) }));
+        let host = self.host.clone();
+        let mut socket = self.idle.pop().expect("a connection for each request");
+        self.flying.push(Box::pin(async move {
+            let answer = post(&mut socket, &host, &body).await;
+            (rid, answer, socket)
+        }));
     }
 
     /// Tells the client what was answered, in the order of what was asked.
-    async fn answered(&mut self, (rid, answer): Answered) -> std::io::Result<()> {
+    async fn answered(&mut self, (rid, answer, socket): Answered) -> std::io::Result<()> {
+        self.idle.push(socket);
         self.early.insert(rid, answer?);
         while let Some(body) = self.early.remove(&self.next) {
             self.next += 1;
@@ -208,13 +217,11 @@ fn unwrapped(text: &str) -> Result<(Element, Vec<Element>), String> {
     }
 }
 
-/// Posts a body over a connection of its own: one that is kept may be closed when the clock is turned. The one that comes
-/// back.
-async fn post(at: SocketAddr, host: &str, body: &str) -> std::io::Result<String> {
-    let mut socket = connect(at).await.map_err(std::io::Error::other)?;
+/// Posts a body; the one that comes back.
+async fn post(socket: &mut TcpStream, host: &str, body: &str) -> std::io::Result<String> {
     let length = body.len();
     let request = format!(
-        "POST /bosh HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: text/xml; charset=utf-8\r\nContent-Length: {length}\r\n\r\n{body}"
+        "POST /bosh HTTP/1.1\r\nHost: {host}\r\nContent-Type: text/xml; charset=utf-8\r\nContent-Length: {length}\r\n\r\n{body}"
     );
     socket.write_all(request.as_bytes()).await?;
     let mut head = Vec::new();
