@@ -48,6 +48,9 @@ impl Script {
         if has(|act| matches!(act, Act::TraceShows(_))) {
             return Err("the trace is told once");
         }
+        if self.configuration.contains("mod_http_upload") {
+            return Err("its links tell where HTTP is listened for");
+        }
         if door == Door::Bosh {
             if has(|act| matches!(act, Act::Vanishes(_))) {
                 return Err("who vanishes is missed later");
