@@ -4,6 +4,7 @@
 mod kill;
 mod neighbours;
 mod race;
+mod rooms;
 mod stop;
 mod versions;
 
@@ -18,6 +19,10 @@ fn main() -> ExitCode {
         case("no answered write is lost by kill -9", || {
             on_a_runtime(kill::under_load())
         }),
+        case(
+            "rooms that were open at kill -9 are as was answered",
+            || on_a_runtime(rooms::under_load()),
+        ),
         case("sigterm at full load loses and doubles nothing", || {
             on_a_runtime(stop::under_load())
         }),
