@@ -57,9 +57,10 @@ pub fn check(data: &[u8]) {
         let stanza = match Stanza::from_element(&element) {
             Ok(stanza) => stanza,
             Err(StanzaFault::Answer(faulty)) => {
-                // Who sends an IQ without an id gets an answer without one, which is no stanza to read.
+                // Who sends an IQ without an id, or an empty one, gets an answer alike, which is no stanza to read.
                 let reply = faulty.reply();
-                let reads = |r: &&Stanza| r.kind() != xmpp::Kind::Iq || r.id().is_some();
+                let has_id = |r: &Stanza| r.id().is_some_and(|id| !id.is_empty());
+                let reads = |r: &&Stanza| r.kind() != xmpp::Kind::Iq || has_id(r);
                 reply.iter().filter(reads).for_each(examine);
                 continue;
             }
