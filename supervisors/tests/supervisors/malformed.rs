@@ -274,10 +274,6 @@ async fn what_is_no_request_costs_nothing_that_stays() {
     let after = program.memory();
     if let (Some(before), Some(after)) = (before, after) {
         let (before_kib, after_kib) = (before >> 10, after >> 10);
-        println!(
-            "{sent} of {} kinds: {before_kib} KiB before, {after_kib} KiB behind",
-            kinds.len()
-        );
         assert!(
             after < before + MOST,
             "{before_kib} KiB before, {after_kib} KiB behind {sent}"

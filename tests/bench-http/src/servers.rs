@@ -125,6 +125,7 @@ async fn routed_by_httpd() -> Served {
     let gate = Gate {
         admission: Admission::new(1000, 1000),
         proxies: None,
+        forwarders: Arc::default(),
     };
     let door = httpd.door(None);
     let listener = listener_child("http", bound, door, gate, ListenerLimits::default());

@@ -21,6 +21,7 @@ pub async fn serve(paths: Vec<Path>) -> Result<(), Box<dyn std::error::Error>> {
     let gate = Gate {
         admission,
         proxies: None,
+        forwarders: Arc::default(),
     };
     let door = httpd.door(None);
     let root = Supervisor::new(Strategy::RestForOne)

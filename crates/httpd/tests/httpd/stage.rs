@@ -44,6 +44,7 @@ impl Stage {
         let gate = Gate {
             admission: Admission::new(100, 100),
             proxies: None,
+            forwarders: Arc::default(),
         };
         let door = httpd.door(tls);
         let root = Supervisor::new(Strategy::RestForOne)

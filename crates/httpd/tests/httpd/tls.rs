@@ -266,6 +266,7 @@ async fn behind_a_proxy_the_peer_is_the_client() {
     let gate = Gate {
         admission: Admission::new(10, 10),
         proxies: Some(vec!["127.0.0.1".parse().expect("a network")].into()),
+        forwarders: Arc::default(),
     };
     let door = stage.httpd.door(None);
     let child = listener_child("proxied", bound, door, gate, ListenerLimits::default());

@@ -223,14 +223,20 @@ fn behind_own_hash(
 
 /// The host's verification string, made anew only when the host says something else of itself: every login hears it.
 #[derive(Clone, Default)]
-struct OwnHash(Arc<Mutex<Option<(DiscoInfoResult, Option<String>)>>>);
+struct OwnHash(Arc<Mutex<Option<Said>>>);
+
+/// What the host said of itself last, and its verification string.
+struct Said {
+    info: DiscoInfoResult,
+    ver: Option<String>,
+}
 
 impl OwnHash {
     /// None when a module says something of the host that cannot have one.
     fn of(&self, host: &Host) -> Option<String> {
         let info = describe(host, To::Host);
         let mut last = self.0.lock();
-        if let Some((said, ver)) = &*last
+        if let Some(Said { info: said, ver }) = &*last
             && said.identities == info.identities
             && said.features == info.features
             && said.extensions == info.extensions
@@ -239,7 +245,10 @@ impl OwnHash {
         }
         let element: Option<Element> = info.to_fragment().as_str().parse().ok();
         let ver = element.and_then(|info| verification(&info, Algorithm::Sha1).ok());
-        *last = Some((info, ver.clone()));
+        *last = Some(Said {
+            info,
+            ver: ver.clone(),
+        });
         ver
     }
 }
