@@ -11,13 +11,17 @@ use crate::http::{HTTP, door};
 use crate::peer::Peer;
 use crate::ws::Socket;
 
-/// What alice hears who logs in at her desk: what waited for her.
+/// What alice hears who logs in at her desk, and leaves again: what waited for her.
 async fn waited(house: &House, last: &str) -> String {
+    let others = house.server.node().sessions.table.count();
     let mut desk = Peer::dial(house.server.addresses()[0].at).await;
     desk.logs_in("alice", "a.example", "secret").await;
     desk.says("<presence/>").await;
     let mut heard = desk.hears(last).await;
     heard += &desk.hears("</message>").await;
+    drop(desk);
+    // Who comes next does not see her there.
+    sessions(house, others).await;
     heard
 }
 

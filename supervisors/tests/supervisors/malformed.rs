@@ -103,11 +103,14 @@ impl Program {
         String::from_utf8(done.stdout).expect("text")
     }
 
-    /// Its share of the machine's memory, in bytes; none where the system does not tell.
+    /// What it keeps of its own, in bytes; none where the system does not tell. Pages of the program are left out: how many are
+    /// its own depends on who else runs it.
     fn memory(&self) -> Option<u64> {
         let path = format!("/proc/{}/smaps_rollup", self.child.id());
         let told = std::fs::read_to_string(path).ok()?;
-        let line = told.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+        let line = told
+            .lines()
+            .find_map(|line| line.strip_prefix("Anonymous:"))?;
         let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
         Some(kib * 1024)
     }
