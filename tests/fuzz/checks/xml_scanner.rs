@@ -266,8 +266,10 @@ fn examine_alone(bytes: &[u8], limits: Limits) {
         let Ok(alone) = element.stand_alone(64 * 1024) else {
             continue;
         };
+        // Alone it declares what its stream had declared for it.
         let mut other = RxmlReader::new(Limits {
             bytes: 1 << 20,
+            attributes: 4 * limits.attributes,
             ..limits
         });
         let mut root = BytesMut::from("<r>");
