@@ -5,6 +5,7 @@
 //!
 //! - The scanner may refuse earlier. Then whatever follows must make the other refuse as well, and
 //!   some continuation for the same reason.
+//! - A byte that is wrong and one too many is one of the two.
 //! - A byte that is no UTF-8 is `NotWellFormed` for the scanner, whatever it would have begun; and
 //!   a character is looked at when it is whole.
 //! - What docs/decisions/0009 lists: a bare carriage return in a value, one behind a bracket in
@@ -206,7 +207,10 @@ fn compare(bytes: &[u8], limits: Limits) -> Result<(), String> {
     }
     match &theirs.error {
         Some((there, other)) if there == at => {
-            match alike(error, other) || ends_wrongly(until) || twice_wrong(until, error) {
+            // A byte may be wrong, and one too many besides.
+            let too_many = matches!(other, Error::TooBig { .. });
+            let as_well = too_many || ends_wrongly(until) || twice_wrong(until, error);
+            match alike(error, other) || as_well {
                 true => Ok(()),
                 false => differ("other errors"),
             }
