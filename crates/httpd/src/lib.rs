@@ -29,7 +29,7 @@
 //! httpd.set_routes(Dispatch::compile(vec![host])?);
 //!
 //! let bound = Arc::new(net::Bound::bind("127.0.0.1:0".parse()?, 128)?);
-//! let gate = net::Gate { admission: net::Admission::new(1000, 100), proxies: None };
+//! let gate = net::Gate { admission: net::Admission::new(1000, 100), proxies: None, forwarders: Default::default() };
 //! let root = Supervisor::new(Strategy::RestForOne)
 //!     .child(httpd.connections("connections", 5, Duration::from_secs(30)))
 //!     .child(net::listener_child("http", bound, httpd.door(None), gate, net::ListenerLimits::default()));
