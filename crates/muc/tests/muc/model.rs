@@ -250,6 +250,10 @@ impl Model {
             true => Affiliation::Owner,
             false => Affiliation::Admin,
         };
+        // §9.1: nobody who could ban bans himself.
+        if by == of && to == Affiliation::Outcast && own >= Affiliation::Admin {
+            return Err(Condition::Conflict);
+        }
         if own < least {
             let bans = to == Affiliation::Outcast && own >= Affiliation::Admin;
             return Err(if bans {
@@ -257,9 +261,6 @@ impl Model {
             } else {
                 Condition::Forbidden
             });
-        }
-        if by == of && to == Affiliation::Outcast {
-            return Err(Condition::Conflict);
         }
         self.affiliations[of] = to;
         if from == to {
