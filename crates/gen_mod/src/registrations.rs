@@ -158,12 +158,7 @@ impl Registrations {
         priority: Priority,
         handler: impl Fn(&Host, H) -> Flow<H> + Send + Sync + 'static,
     ) -> Self {
-        self.part(move |ctx| {
-            let host = ctx.host.clone();
-            Part::Hook(HookSpec::now::<H>(&ctx.host.name, priority, move |value| {
-                handler(&host, value)
-            }))
-        })
+        self.hook_of(|host| host, priority, handler)
     }
 
     /// `handler` takes part in the fold `H` of the whole node, whatever host it concerns.
@@ -173,11 +168,22 @@ impl Registrations {
         priority: Priority,
         handler: impl Fn(&Host, H) -> Flow<H> + Send + Sync + 'static,
     ) -> Self {
+        self.hook_of(|_| "", priority, handler)
+    }
+
+    /// `handler` takes part in the folds `H` of whom `whose` names.
+    fn hook_of<H: Hook>(
+        self,
+        whose: fn(&str) -> &str,
+        priority: Priority,
+        handler: impl Fn(&Host, H) -> Flow<H> + Send + Sync + 'static,
+    ) -> Self {
         self.part(move |ctx| {
             let host = ctx.host.clone();
-            Part::Hook(HookSpec::now::<H>("", priority, move |value| {
+            let spec = HookSpec::now::<H>(whose(&ctx.host.name), priority, move |value| {
                 handler(&host, value)
-            }))
+            });
+            Part::Hook(spec)
         })
     }
 

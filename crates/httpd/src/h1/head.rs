@@ -5,7 +5,7 @@
 //! read strictly here first and what is ambiguous is refused.
 
 use crate::Limits;
-use crate::routing::is_host_byte;
+use crate::routing::{alphanumeric_or, is_host_byte};
 
 /// What follows a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -295,21 +295,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 }
 
 /// `tchar` of RFC 9110 §5.6.2.
-const TOKEN: [bool; 256] = {
-    let mut token = [false; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        token[byte] = (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
-    }
-    let others = b"!#$%&'*+-.^_`|~";
-    let mut at = 0;
-    while at < others.len() {
-        token[others[at] as usize] = true;
-        at += 1;
-    }
-    token
-};
+const TOKEN: [bool; 256] = alphanumeric_or(b"!#$%&'*+-.^_`|~");
 
 /// Whether a token may hold `byte`.
 pub(crate) const fn is_token(byte: u8) -> bool {

@@ -26,7 +26,7 @@ pub use dispatch::{Dispatch, NoMatch, Shown};
 pub use found::Match;
 pub use pattern::{MAX_ALTERNATIVES, MAX_PATTERN_BYTES, Problem};
 pub use registry::{Routes, RoutesError};
-pub(crate) use target::is_host_byte;
+pub(crate) use target::{alphanumeric_or, is_host_byte};
 
 /// A host's rule: its pattern, constraints on what it binds, and its paths in order.
 #[derive(Clone, Debug)]

@@ -37,25 +37,27 @@ const CLASS: [u8; 256] = {
 };
 
 /// `unreserved` and `sub-delims` of RFC 3986.
-const HOST: [bool; 256] = {
-    let mut host = [false; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        host[byte] = (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
-    }
-    let others = b"-._~!$&'()*+,;=";
-    let mut at = 0;
-    while at < others.len() {
-        host[others[at] as usize] = true;
-        at += 1;
-    }
-    host
-};
+const HOST: [bool; 256] = alphanumeric_or(b"-._~!$&'()*+,;=");
 
 /// Whether a host name may hold `byte`.
 pub(crate) const fn is_host_byte(byte: u8) -> bool {
     HOST[byte as usize]
+}
+
+/// The bytes that are ASCII letters, digits, or among `others`.
+pub(crate) const fn alphanumeric_or(others: &[u8]) -> [bool; 256] {
+    let mut set = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        set[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < others.len() {
+        set[others[at] as usize] = true;
+        at += 1;
+    }
+    set
 }
 
 /// A path that was split.

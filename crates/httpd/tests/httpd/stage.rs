@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use httpd::{
     Dispatch, Error, Handler, Host, Httpd, Limits, Options, Outcome, Path, Reason, Request,
+    handler_fn,
 };
 use net::{Admission, Bound, Gate, ListenerLimits, ServerConfig, listener_child};
 use otp::{App, Clock, ClockHand, Strategy, Supervisor, System};
@@ -201,6 +202,20 @@ pub fn status(reply: &str) -> u16 {
 /// The body of a reply.
 pub fn body(reply: &str) -> &str {
     reply.split_once("\r\n\r\n").map_or("", |(_, body)| body)
+}
+
+/// Replies with the body of the request.
+pub fn echo() -> Path {
+    Path::to(
+        "/echo",
+        handler_fn((), |req: &mut Request, (): &mut ()| {
+            Box::pin(async {
+                let body = req.body(100_000).await?;
+                req.reply(200, (), body)?;
+                Ok(Outcome::Done)
+            })
+        }),
+    )
 }
 
 pub fn any(paths: Vec<Path>) -> Vec<Host> {

@@ -2,23 +2,9 @@
 
 use std::time::Duration;
 
-use crate::stage::{Stage, any, body, status, told};
+use crate::stage::{Stage, any, body, echo, status, told};
 use httpd::{Fixed, Limits, Options, Outcome, Path, Reason, Request, handler_fn};
 use tokio::io::AsyncWriteExt;
-
-/// Replies with the body of the request.
-fn echo() -> Path {
-    Path::to(
-        "/echo",
-        handler_fn((), |req: &mut Request, (): &mut ()| {
-            Box::pin(async {
-                let body = req.body(100_000).await?;
-                req.reply(200, (), body)?;
-                Ok(Outcome::Done)
-            })
-        }),
-    )
-}
 
 fn hello() -> Path {
     Path::to("/", Fixed::text(200, "hello"))

@@ -287,9 +287,9 @@ impl C2s {
 
 /// Has the session look into the queue after a while.
 fn look_again(ctx: &mut Ctx<C2s>) {
-    let (clock, me) = (ctx.clock().clone(), ctx.pid().clone());
+    let (after, me) = (ctx.clock().sleep(LOOK_AGAIN), ctx.pid().clone());
     ctx.spawn(async move {
-        clock.sleep(LOOK_AGAIN).await;
+        after.await;
         // A process that ends meanwhile needs not hear it.
         let _ = me.cast(Cast::Flush);
     });

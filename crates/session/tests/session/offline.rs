@@ -6,6 +6,7 @@ use router::Flow;
 use session::hooks::UserSendPacket;
 use xmpp::{Kind, PresenceType};
 
+use crate::client::Client;
 use crate::rig::*;
 
 #[tokio::test]
@@ -253,26 +254,38 @@ async fn what_is_stored_late_is_not_overtaken_by_what_the_leaving_session_was_gi
     rig.stop().await;
 }
 
-#[tokio::test]
-async fn a_queue_that_cannot_be_read_keeps_its_turn_and_is_read_again() {
+/// A queue of five messages that cannot be read so many times, bob who was told so once, and a sixth message to him.
+async fn asked_in_vain(times: usize) -> (Rig, Client) {
     let rig = Rig::start().await.with_queue().await;
     rig.queue.fill(0..5);
-    rig.queue.unreadable.set(3);
+    rig.queue.unreadable.set(times);
     let mut bob = rig.login("bob", "phone").await;
     let mut alice = rig.login("alice", "desk").await;
     bob.says("<presence/>").await;
-    rig.until("it was asked for", |rig| rig.queue.unreadable.left() == 2)
-        .await;
+    rig.until("it was asked for", |rig| {
+        rig.queue.unreadable.left() == times - 1
+    })
+    .await;
     alice.says(&chat("bob@a.example/phone", 5)).await;
     alice.sync().await;
-    assert!(numbers(&bob.sync().await).is_empty(), "it waits its turn");
-    for left in [1, 0] {
+    (rig, bob)
+}
+
+async fn ask_until_none_is_left(rig: &Rig) {
+    for left in (0..rig.queue.unreadable.left()).rev() {
         rig.hand.advance(Duration::from_secs(1)).await;
         rig.until("it was asked for again", |rig| {
             rig.queue.unreadable.left() == left
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn a_queue_that_cannot_be_read_keeps_its_turn_and_is_read_again() {
+    let (rig, mut bob) = asked_in_vain(3).await;
+    assert!(numbers(&bob.sync().await).is_empty(), "it waits its turn");
+    ask_until_none_is_left(&rig).await;
     rig.hand.advance(Duration::from_secs(1)).await;
     let mut heard = String::new();
     for _ in 0..6 {
@@ -284,23 +297,8 @@ async fn a_queue_that_cannot_be_read_keeps_its_turn_and_is_read_again() {
 
 #[tokio::test]
 async fn a_queue_that_is_never_read_does_not_keep_live_messages_for_ever() {
-    let rig = Rig::start().await.with_queue().await;
-    rig.queue.fill(0..5);
-    rig.queue.unreadable.set(31);
-    let mut bob = rig.login("bob", "phone").await;
-    let mut alice = rig.login("alice", "desk").await;
-    bob.says("<presence/>").await;
-    rig.until("it was asked for", |rig| rig.queue.unreadable.left() == 30)
-        .await;
-    alice.says(&chat("bob@a.example/phone", 5)).await;
-    alice.sync().await;
-    for left in (0..30).rev() {
-        rig.hand.advance(Duration::from_secs(1)).await;
-        rig.until("it was asked for again", |rig| {
-            rig.queue.unreadable.left() == left
-        })
-        .await;
-    }
+    let (rig, mut bob) = asked_in_vain(31).await;
+    ask_until_none_is_left(&rig).await;
     let heard = bob.hears("</message>").await;
     assert_eq!(numbers(&heard), [5]);
     assert_eq!(rig.queue.numbers(), [0, 1, 2, 3, 4], "nothing is lost");

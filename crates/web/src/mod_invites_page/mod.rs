@@ -1,9 +1,9 @@
 //! `mod_invites_page`: what does an invitation show whoever opens it in a browser?
 //!
 //! Source: XEP-0401 v0.6.0 §3.3, XEP-0379 v0.3.3 §3.3. Runs `register_invited`. Stores: `invites`, which it reads. State:
-//! failed forms by address, gone when it stops. The path holds the invitation's token, and whoever has that may use it: nothing of the page is kept by a browser
-//! or proxy, nothing is loaded from elsewhere, and who is linked to is not told from where. A form of another site cannot
-//! be sent here by somebody who does not know the token.
+//! failed forms by address, gone when it stops. The path holds the invitation's token, and whoever has that may use it:
+//! nothing of the page is kept by a browser or proxy, nothing is loaded from elsewhere, and who is linked to is not told
+//! from where. A form of another site cannot be sent here by somebody who does not know the token.
 
 mod html;
 

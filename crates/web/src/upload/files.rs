@@ -115,9 +115,9 @@ impl Files {
     ///
     /// # Errors
     ///
-    /// 403: not from this address; 404: no such slot; 410: it has lapsed; 409: it is full, or is being filled; 411: the length is not said; 413,
-    /// 400: it is more, or less, than the slot's; 415: another type; 408: too slow; 507: the disk is full; 500, 503: the
-    /// disk or the store failed. Nothing of the file is left then.
+    /// 403: not from this address; 404: no such slot; 410: it has lapsed; 409: it is full, or is being filled; 411: the
+    /// length is not said; 413, 400: it is more, or less, than the slot's; 415: another type; 408: too slow; 507: the
+    /// disk is full; 500, 503: the disk or the store failed. Nothing of the file is left then.
     async fn put(&self, req: &mut Request) -> Result<(), Error> {
         admit(&self.0.settings().upload, req)?;
         let conflict = |why| Error::new(StatusCode::CONFLICT, why);

@@ -6,9 +6,9 @@ mod frames;
 mod limits;
 mod messages;
 
-use crate::stage::{Stage, any, told};
+use crate::stage::{Stage, any, echo, told};
 use crate::tls::{Trust, dial, trust};
-use httpd::{ALPN, Fixed, Limits, Options, Outcome, Path, Request, handler_fn};
+use httpd::{ALPN, Fixed, Limits, Options, Path};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -213,16 +213,7 @@ pub fn paths() -> Vec<Path> {
     vec![
         Path::to("/", Fixed::text(200, "hello")),
         Path::to("/waits", waits),
-        Path::to(
-            "/echo",
-            handler_fn((), |req: &mut Request, (): &mut ()| {
-                Box::pin(async {
-                    let body = req.body(100_000).await?;
-                    req.reply(200, (), body)?;
-                    Ok(Outcome::Done)
-                })
-            }),
-        ),
+        echo(),
     ]
 }
 

@@ -59,28 +59,22 @@ struct Set {
     ends: Option<mpsc::UnboundedSender<Reason>>,
 }
 
+const METHODS: [Method; 7] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+];
+
 fn usual() -> Set {
     Set {
         available: true,
-        known: vec![
-            Method::GET,
-            Method::HEAD,
-            Method::POST,
-            Method::PUT,
-            Method::PATCH,
-            Method::DELETE,
-            Method::OPTIONS,
-        ],
+        known: METHODS.to_vec(),
         too_long: false,
-        allowed: vec![
-            Method::GET,
-            Method::HEAD,
-            Method::POST,
-            Method::PUT,
-            Method::PATCH,
-            Method::DELETE,
-            Method::OPTIONS,
-        ],
+        allowed: METHODS.to_vec(),
         malformed: false,
         challenge: None,
         forbidden: false,
