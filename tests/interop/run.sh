@@ -55,6 +55,7 @@ fail() {
     failures=$((failures + 1))
     say "FAILED: $1"
     if [ -f "${2:-}" ]; then sed 's/^/    /' "$2"; fi
+    { say "failed: $1"; if [ -f "${2:-}" ]; then tail -n 5 "$2" | cut -c 1-200 | sed 's/^/    /'; fi; } >>"$scratch/failed"
     if [ -s "$scratch/natterd.log" ]; then
         say "the end of natterd's log:"
         tail -n 30 "$scratch/natterd.log" | sed 's/^/    /'
@@ -209,5 +210,7 @@ if [ -n "$server" ]; then
     if wait "$server"; then pass "natterd ends cleanly"; else fail "natterd did not end cleanly" "$scratch/natterd.log"; fi
     server=""
 fi
+# Once more what failed: of a long log often only the end is seen.
+if [ -f "$scratch/failed" ]; then cat "$scratch/failed"; fi
 say "$ran checks ran, $failures failed, $skipped skipped"
 [ "$failures" = 0 ] && [ "$ran" -gt 0 ]
