@@ -87,7 +87,9 @@ async def play(options):
     await alice.hear("occupant", comes(f"{room}/tony"), "tony")
     ok("alice sees toni become tony")
 
-    await alice.hear("message", says(f"{room}/rosa", "tony it is"), "rosa, who sees tony")
+    # Who is thrown out sees the room no more: first tony has to have seen what he said there.
+    seen = {"rosa": says(f"{room}/rosa", "tony it is"), "tony": says(f"{room}/tony", "that is me")}
+    await hear_all(alice, "message", seen)
     await within(rooms.set_role(room, "tony", "none", reason="windfall"), "the kick")
     gone = await alice.hear("occupant", goes(f"{room}/tony", 307), "tony's end")
     if gone["muc"]["item"]["role"] != "none":

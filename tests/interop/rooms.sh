@@ -35,6 +35,7 @@ toni_visits() {
     types toni "call me tony"
     sees toni "tony: call me tony" || return
     seen "toni becomes tony"
+    types toni "that is me"
     sees toni "Kicked from $room by Alice, reason: windfall" || return
     seen "tony is thrown out and told why"
     keeper_says "alice hears that rosa sees it too" || return
