@@ -32,6 +32,8 @@ toni_visits() {
     sees toni "Apples and pears" || return
     seen "toni sees the subject"
     types toni "/nick tony"
+    # What he says, profanity shows at once, under the name it knows by then: the list of occupants has to have the new.
+    keeper_says "alice sees toni become tony" && sees toni "tony" || return
     types toni "call me tony"
     sees toni "tony: call me tony" || return
     seen "toni becomes tony"
