@@ -6,6 +6,8 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
@@ -14,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::clock::{Instant, TimerRef};
+use crate::companion::{Companion, Polled};
 use crate::exit::{Down, ExitReason, MonitorRef, NoProc, ProcessId};
 use crate::gen_server::{From, GenServer};
 use crate::pid::Fault;
@@ -23,6 +26,9 @@ use crate::system::System;
 
 /// A queue with more room than this is given back when it has run empty.
 const KEEP_CAPACITY: usize = 8;
+
+/// How often a companion that wakes itself is polled again before others have their turn.
+const COMPANION_TURNS: usize = 8;
 
 /// The cell of a process that fills the behaviour `S`; every version with the same messages has the same cell type.
 pub(crate) type CellOf<S> = Cell<
@@ -114,6 +120,7 @@ pub(crate) struct Head {
 
 pub(crate) struct Cell<C, R, K, I> {
     pub(crate) head: Head,
+    pub(crate) companion: Companion,
     mailbox: Mutex<Mailbox<C, R, K, I>>,
 }
 
@@ -300,6 +307,7 @@ where
                 handled: AtomicU64::new(0),
                 life: Mutex::default(),
             },
+            companion: Companion::default(),
             mailbox: Mutex::new(Mailbox {
                 control: VecDeque::new(),
                 queue: VecDeque::new(),
@@ -415,6 +423,37 @@ where
         let handled = self.head.handled.load(Ordering::Relaxed);
         self.head.handled.store(handled + 1, Ordering::Relaxed);
         Poll::Ready(Next::Mail(mail))
+    }
+
+    /// Polls the process' steps, and its companion before and after.
+    pub(crate) fn poll_beside<T>(
+        &self,
+        cx: &mut Context<'_>,
+        steps: Pin<&mut impl Future<Output = T>>,
+    ) -> Poll<T> {
+        if self.companion.begin() {
+            // The steps look for mail before they wait: who sends some until then need not wake them.
+            self.mailbox.lock().waiting = None;
+            self.poll_companion();
+        }
+        let polled = steps.poll(cx);
+        if polled.is_ready() {
+            return polled;
+        }
+        for _ in 0..COMPANION_TURNS {
+            if self.companion.rests(cx) {
+                return Poll::Pending;
+            }
+            self.poll_companion();
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_companion(&self) {
+        if let Polled::Panicked(reason) = self.companion.poll() {
+            self.stop(reason);
+        }
     }
 
     /// Takes nothing in any more. What is queued stays until [`Cell::clear`].

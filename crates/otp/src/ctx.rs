@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ahash::AHasher;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::task::AbortHandle;
 
 use crate::cell::{AnyCell, CellOf, Mail};
@@ -103,6 +104,18 @@ impl TaskRef {
     pub fn is_finished(&self) -> bool {
         self.0.is_finished()
     }
+}
+
+/// In a box, the work has its size once; and what runs tasks is made once, not for each kind of work.
+fn spawn_linked(work: BoxFuture<'static, ()>, owner: Weak<dyn AnyCell>) -> AbortHandle {
+    let task = tokio::spawn(async move {
+        if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await
+            && let Some(owner) = owner.upgrade()
+        {
+            owner.stop(ExitReason::Panic(panic_text(&*panic)));
+        }
+    });
+    task.abort_handle()
 }
 
 fn next_monitor() -> MonitorRef {
@@ -203,20 +216,22 @@ impl<S: GenServer> Ctx<S> {
     /// As with OTP's `spawn_link`, a panic in it ends this process too: after the current callback, by way of
     /// `terminate`, with [`ExitReason::Panic`].
     pub fn spawn(&mut self, work: impl Future<Output = ()> + Send + 'static) -> TaskRef {
-        let owner = Arc::downgrade(self.pid.cell());
-        let task = tokio::spawn(async move {
-            if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await
-                && let Some(owner) = owner.upgrade()
-            {
-                owner.stop(ExitReason::Panic(panic_text(&*panic)));
-            }
-        });
-        let task = task.abort_handle();
+        let owner: Arc<dyn AnyCell> = self.pid.cell().clone();
+        let task = spawn_linked(work.boxed(), Arc::downgrade(&owner));
         if self.own.tasks.len() == self.own.tasks.capacity() {
             self.own.tasks.retain(|task| !task.is_finished());
         }
         self.own.tasks.push(task.clone());
         TaskRef(task)
+    }
+
+    /// Runs `work` in this process' own task, whether it waits for mail or in a callback, in place of what it ran so
+    /// before; drops it however this process ends, before that is told.
+    ///
+    /// For work that deals with nobody but its process: that costs a poll, where [`spawn`](Ctx::spawn) costs a task
+    /// and a wake-up each way. It must not compute for long. A panic in it acts as there.
+    pub fn accompany(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        self.pid.cell().companion.set(work.boxed());
     }
 
     /// Sets the detail `tree` shows beside the kind: the JID of a session.

@@ -80,7 +80,7 @@
 //!
 //! - An `init` says no more than its result; [`Init::Continue`] takes the place of `proc_lib:init_ack`.
 //! - Processes do not trap exits: a link exists only from a supervisor to its children, and from a process to the
-//!   tasks it spawned ([`Ctx::spawn`]).
+//!   work it spawned ([`Ctx::spawn`], [`Ctx::accompany`]).
 //! - Mailboxes have a budget for what is offered ([`Pid::offer`]), and `control` overtakes.
 //! - `auto_shutdown` and significant children are not there.
 //! - [`GenServer::code_change`] upgrades between types with the same messages; there is no downgrade.
@@ -89,6 +89,7 @@ mod application;
 mod cell;
 mod child;
 mod clock;
+mod companion;
 mod ctx;
 mod envelope;
 mod exit;

@@ -9,6 +9,7 @@ use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -65,18 +66,27 @@ enum Step {
     Moved,
 }
 
-struct Shell<S>(PhantomData<fn() -> S>);
+/// A body whose behaviour is forgotten. One kind of actor runs them all: what the library makes of an actor's type it
+/// makes once, and no actor is larger than its pointer to one of these.
+trait Runs: Send {
+    fn run(&mut self) -> BoxFuture<'_, Step>;
+    /// The process goes on in another body.
+    fn leave(&mut self);
+    fn end(&mut self, reason: ExitReason);
+}
 
-impl<S: GenServer> Actor for Shell<S> {
+struct Shell;
+
+impl Actor for Shell {
     type Msg = Begin;
-    type State = Box<Body<S>>;
-    type Arguments = Box<Body<S>>;
+    type State = Box<dyn Runs>;
+    type Arguments = Box<dyn Runs>;
 
     fn pre_start(
         &self,
         _myself: ActorRef<Begin>,
-        body: Box<Body<S>>,
-    ) -> impl Future<Output = Result<Box<Body<S>>, ActorProcessingErr>> + Send {
+        body: Box<dyn Runs>,
+    ) -> impl Future<Output = Result<Box<dyn Runs>, ActorProcessingErr>> + Send {
         std::future::ready(Ok(body))
     }
 
@@ -84,11 +94,11 @@ impl<S: GenServer> Actor for Shell<S> {
         &self,
         myself: ActorRef<Begin>,
         _begin: Begin,
-        body: &mut Box<Body<S>>,
+        body: &mut Box<dyn Runs>,
     ) -> Result<(), ActorProcessingErr> {
         let step = AssertUnwindSafe(body.run()).catch_unwind().await;
         match step {
-            Ok(Step::Moved) => body.left = true,
+            Ok(Step::Moved) => body.leave(),
             Ok(Step::End(reason)) => body.end(reason),
             Err(panic) => body.end(ExitReason::Panic(panic_text(&*panic))),
         }
@@ -97,8 +107,26 @@ impl<S: GenServer> Actor for Shell<S> {
     }
 }
 
+impl<S: GenServer> Runs for Body<S> {
+    fn run(&mut self) -> BoxFuture<'_, Step> {
+        let cell = self.cell.clone();
+        Box::pin(async move {
+            let mut steps = pin!(self.steps());
+            poll_fn(|cx| cell.poll_beside(cx, steps.as_mut())).await
+        })
+    }
+
+    fn leave(&mut self) {
+        self.left = true;
+    }
+
+    fn end(&mut self, reason: ExitReason) {
+        self.finish(reason);
+    }
+}
+
 impl<S: GenServer> Body<S> {
-    async fn run(&mut self) -> Step {
+    async fn steps(&mut self) -> Step {
         if let Some((args, started)) = self.start.take()
             && let Some(step) = self.init(args, started).await
         {
@@ -221,7 +249,7 @@ impl<S: GenServer> Body<S> {
 
     /// Ends the process: nothing more comes in, its state and all it owns go, what is queued goes, and then all who
     /// wait for its end are told.
-    fn end(&mut self, reason: ExitReason) {
+    fn finish(&mut self, reason: ExitReason) {
         if std::mem::replace(&mut self.left, true) {
             return;
         }
@@ -231,6 +259,7 @@ impl<S: GenServer> Body<S> {
         let _ = catch_unwind(AssertUnwindSafe(|| drop(server)));
         let _ = catch_unwind(AssertUnwindSafe(|| drop(start)));
         let _ = catch_unwind(AssertUnwindSafe(|| drop(ctx)));
+        let _ = catch_unwind(AssertUnwindSafe(|| self.cell.companion.clear()));
         let _ = catch_unwind(AssertUnwindSafe(|| self.cell.clear()));
         self.cell.finish(reason);
     }
@@ -238,7 +267,7 @@ impl<S: GenServer> Body<S> {
 
 impl<S: GenServer> Drop for Body<S> {
     fn drop(&mut self) {
-        self.end(ExitReason::Killed);
+        self.finish(ExitReason::Killed);
     }
 }
 
@@ -322,11 +351,15 @@ impl<N: GenServer> Upgrade<N::Call, N::Reply, N::Cast, N::Info> for UpgradeTo<N>
 /// Gives a body an actor of its own.
 fn run_body<S: GenServer>(body: Body<S>) {
     let cell = body.cell.clone();
-    let (actor, _) = ActorRuntime::spawn(None, Shell(PhantomData), Box::new(body))
+    cell.attach(spawn_actor(Box::new(body)));
+}
+
+fn spawn_actor(body: Box<dyn Runs>) -> Port {
+    let (actor, _) = ActorRuntime::spawn(None, Shell, body)
         .now_or_never()
         .expect("pre_start waits for nothing")
         .expect("an actor without a name and with a pre_start that cannot fail starts");
-    cell.attach(Port(actor));
+    Port(actor)
 }
 
 /// Makes a process and lets it run its `init`.

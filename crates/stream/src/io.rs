@@ -1,4 +1,4 @@
-//! The IO task: it owns the transport of one session and ends with the session's process.
+//! The IO of a session: it owns the transport, runs in the task of the session's process and ends with it.
 //!
 //! Inbound: during negotiation in lock-step, one frame per [`IoHandle::proceed`]; afterwards under
 //! credit, and without credit the socket is not read, so that TCP pushes back. Outbound: a queue
@@ -44,7 +44,7 @@ pub enum IoEvent {
     /// Our end of the stream is written, all that was queued before it too; the peer's end is awaited
     /// shortly.
     Said,
-    /// The connection is gone and the task has ended: always the last event.
+    /// The connection is gone and the IO has ended: always the last event.
     Detached(Detached),
 }
 
@@ -66,8 +66,8 @@ pub enum Detached {
     /// The TLS handshake failed.
     #[error("TLS handshake failed: {0}")]
     Tls(TlsError),
-    /// The task ended on a fault of its own, or was drained.
-    #[error("the IO task ended")]
+    /// The IO ended on a fault of its own, or was drained.
+    #[error("the IO ended")]
     Lost,
 }
 
@@ -190,13 +190,13 @@ struct Out {
     bytes: usize,
 }
 
-/// What process and task share.
+/// What process and IO share.
 struct Shared<P> {
     outbox: Mutex<Outbox<P>>,
     gate: Arc<Gate>,
 }
 
-/// The session's end of its IO task. Held by the process' state: it and the task end together.
+/// The session's end of its IO. Held by the process' state: both end together.
 pub struct IoHandle<P> {
     shared: Arc<Shared<P>>,
 }
@@ -303,7 +303,7 @@ type Tell = Box<dyn Fn(IoEvent) -> Result<(), ()> + Send + Sync>;
 type Written<P> = Box<dyn Fn(P) + Send + Sync>;
 type Timer = Option<Pin<Box<dyn Future<Output = ()> + Send>>>;
 
-/// The task: see the module's text.
+/// The work: see the module's text.
 pub struct Io<P: Send + 'static> {
     transport: Box<dyn Transport>,
     shared: Arc<Shared<P>>,
@@ -354,7 +354,7 @@ enum Woke {
 }
 
 impl<P: Send + 'static> Io<P> {
-    /// Starts the task of `transport` as the process' own.
+    /// Starts the IO of `transport`, in the process' own task.
     ///
     /// `tell` is how the process hears of events, in order, and fails when it is gone. `written` is
     /// given what each parcel carried once its bytes are written.
@@ -367,11 +367,11 @@ impl<P: Send + 'static> Io<P> {
     ) -> IoHandle<P> {
         let clock = ctx.clock().clone();
         let (handle, task) = Io::prepare(clock, transport, options, tell, written);
-        ctx.spawn(task.run());
+        ctx.accompany(task.run());
         handle
     }
 
-    /// As [`attach`](Self::attach), for those who run the task themselves.
+    /// As [`attach`](Self::attach), for those who run the work themselves.
     pub fn prepare(
         clock: Clock,
         transport: impl Transport,

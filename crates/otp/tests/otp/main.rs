@@ -2,6 +2,7 @@
 
 mod children;
 mod common;
+mod companion;
 mod envelope;
 mod gen_server;
 mod monitor;
