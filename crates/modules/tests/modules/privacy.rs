@@ -25,7 +25,7 @@ async fn passes(rig: &Rig, account: &BareJid, direction: Direction, text: &str) 
 #[tokio::test]
 async fn without_a_store_only_the_account_and_its_host_are_heard() {
     let rig = Rig::start(ALL, &["mod_roster", "mod_privacy"]).await;
-    let alice = rig.account("alice").await;
+    let (alice, bob) = (rig.account("alice").await, rig.account("bob").await);
     let says =
         |from: &str| format!("<message from='{from}' to='alice@{HOST}'><body>hi</body></message>");
     let to =
@@ -35,8 +35,12 @@ async fn without_a_store_only_the_account_and_its_host_are_heard() {
     assert!(passes(&rig, &alice, Direction::Out, &mine).await);
 
     rig.close_the_store().await;
-    assert!(!passes(&rig, &alice, Direction::In, &theirs).await);
-    assert!(!passes(&rig, &alice, Direction::Out, &mine).await);
+    // Of alice it is known that she has no rules; bob's were never read.
+    assert!(passes(&rig, &alice, Direction::In, &theirs).await);
+    let for_bob = format!("<message from='eve@else.example/x' to='bob@{HOST}'/>");
+    let of_bob = format!("<message from='bob@{HOST}/1' to='eve@else.example'/>");
+    assert!(!passes(&rig, &bob, Direction::In, &for_bob).await);
+    assert!(!passes(&rig, &bob, Direction::Out, &of_bob).await);
     let (own, host) = (format!("alice@{HOST}/2"), HOST.to_owned());
     assert!(passes(&rig, &alice, Direction::In, &says(&own)).await);
     assert!(passes(&rig, &alice, Direction::In, &says(&host)).await);

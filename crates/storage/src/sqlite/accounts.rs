@@ -47,8 +47,10 @@ impl Accounts for SqliteAccounts {
             let account = account.clone();
             let now = self.0.now();
             let bytes = size_of(&credentials);
+            let doubts = self.0.known().doubt_account(&account);
             self.0
                 .write("create an account", bytes, move |connection| {
+                    let _held = &doubts;
                     create(connection, &account, &credentials, now)
                 })
                 .await
@@ -57,12 +59,22 @@ impl Accounts for SqliteAccounts {
 
     fn exists<'a>(&'a self, account: &'a BareJid) -> Answer<'a, bool> {
         Box::pin(async move {
-            let account = account.clone();
-            self.0
+            let known = &self.0.known().exists;
+            let asked = match known.ask(account.as_str()) {
+                Ok(()) => return Ok(true),
+                Err(asked) => asked,
+            };
+            let whose = account.clone();
+            let exists = self
+                .0
                 .read("look up an account", move |connection| {
-                    exists(connection, &account)
+                    exists(connection, &whose)
                 })
-                .await
+                .await?;
+            if exists {
+                known.note(asked, account.as_str(), (), 1);
+            }
+            Ok(exists)
         })
     }
 
@@ -70,8 +82,10 @@ impl Accounts for SqliteAccounts {
         Box::pin(async move {
             let account = account.clone();
             let now = self.0.now();
+            let doubts = self.0.known().doubt_account(&account);
             self.0
                 .write("remove an account", 0, move |connection| {
+                    let _held = &doubts;
                     remove(connection, &account, now)
                 })
                 .await

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::failure::Failure;
+use super::known::Known;
 use super::queue::{Job, Queue, Refused, Ticket};
 use crate::StorageError;
 
@@ -26,6 +27,7 @@ struct Inner {
     reads: Arc<Queue>,
     clock: Clock,
     deadline: Duration,
+    known: Known,
 }
 
 /// What distinguishes requests.
@@ -49,7 +51,13 @@ impl Client {
             reads,
             clock,
             deadline,
+            known: Known::new(),
         }))
+    }
+
+    /// What is known without asking.
+    pub(super) fn known(&self) -> &Known {
+        &self.0.known
     }
 
     /// The time of day, by the server's clock.
@@ -57,7 +65,8 @@ impl Client {
         self.0.clock.wall()
     }
 
-    /// Writes: `act` runs in the writer's transaction, all or nothing, and is answered after its commit.
+    /// Writes: `act` runs in the writer's transaction, all or nothing, and is answered after its commit. What `act`
+    /// owns it keeps until then: so does a [`Doubt`](super::known::Doubt) of what it changes.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         what: &'static str,

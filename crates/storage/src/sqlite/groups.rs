@@ -71,9 +71,11 @@ impl GroupStore for SqliteGroups {
         displays: Vec<String>,
     ) -> Answer<'a, bool> {
         Box::pin(async move {
+            let doubt = self.0.known().no_groups.doubt(host);
             let (host, name, label) = (host.to_owned(), name.to_owned(), label.to_owned());
             self.0
                 .write("keep a shared group", 0, move |connection| {
+                    let _held = &doubt;
                     let is_new = !is_there(connection, &host, &name)?;
                     connection
                         .prepare_cached(
@@ -181,6 +183,12 @@ impl GroupStore for SqliteGroups {
         only: Option<&'a BareJid>,
     ) -> Answer<'a, Vec<SharedContact>> {
         Box::pin(async move {
+            let known = &self.0.known().no_groups;
+            let host = account.domain();
+            let asked = match known.ask(host.as_str()) {
+                Ok(()) => return Ok(Vec::new()),
+                Err(asked) => asked,
+            };
             let (account, only) = (account.clone(), only.cloned());
             if only
                 .as_ref()
@@ -188,13 +196,29 @@ impl GroupStore for SqliteGroups {
             {
                 return Ok(Vec::new());
             }
-            self.0
+            let (contacts, no_groups) = self
+                .0
                 .read("work out shared contacts", move |connection| {
-                    contacts(connection, &account, only.as_ref())
+                    let contacts = contacts(connection, &account, only.as_ref())?;
+                    let no_groups = contacts.is_empty() && is_without(connection, &account)?;
+                    Ok((contacts, no_groups))
                 })
-                .await
+                .await?;
+            if no_groups {
+                known.note(asked, host.as_str(), (), 1);
+            }
+            Ok(contacts)
         })
     }
+}
+
+/// Tells whether the account's host has no groups.
+fn is_without(connection: &Connection, account: &BareJid) -> Result<bool, Failure> {
+    let (host, _) = key(account);
+    let found = connection
+        .prepare_cached("SELECT 1 FROM shared_group WHERE host = ?1")?
+        .exists([host])?;
+    Ok(!found)
 }
 
 fn is_there(connection: &Connection, host: &str, name: &str) -> Result<bool, Failure> {

@@ -13,6 +13,7 @@ mod fault;
 mod groups;
 mod hosts;
 mod invites;
+mod known;
 mod offline;
 mod personal;
 mod privacy;
@@ -39,6 +40,7 @@ use xmpp::BareJid;
 
 use self::client::Client;
 use self::fault::Faults;
+use self::known::Known;
 use self::queue::Queue;
 use self::reader::Reader;
 use self::workers::Workers;
@@ -139,8 +141,10 @@ impl Engine for Sqlite {
         let removals = self.roster_removals;
         Box::pin(async move {
             let now = self.client.now();
+            let doubts = doubts(self.client.known(), &batch);
             self.client
                 .write("commit", batch.bytes(), move |connection| {
+                    let _held = &doubts;
                     apply(connection, &batch, removals, now)
                 })
                 .await
@@ -158,8 +162,10 @@ impl Engine for Sqlite {
     fn restore(&self, from: PathBuf) -> Answer<'_, (PathBuf, i64)> {
         let live = self.path.clone();
         Box::pin(async move {
+            let doubts = self.client.known().doubt_all();
             self.client
                 .write_alone("restore", move |connection| {
+                    let _held = &doubts;
                     let saved = backup::restore(connection, &live, &from)?;
                     Ok((saved, schema::place_after(connection, &live)?))
                 })
@@ -182,8 +188,10 @@ impl Engine for Sqlite {
         Box::pin(async move {
             let now = self.client.now();
             let bytes = account.bytes();
+            let doubts = self.client.known().doubt_account(&account.address);
             self.client
                 .write("bring an account", bytes, move |connection| {
+                    let _held = &doubts;
                     whole::put(connection, &account, if_there, now)
                 })
                 .await
@@ -212,6 +220,33 @@ impl Engine for Sqlite {
     fn fault(&self, fault: Fault, at: FaultPoint) -> HungThread {
         self.faults.arm(fault, at)
     }
+}
+
+/// What a batch may change of what is known.
+fn doubts(known: &Known, batch: &Batch) -> Vec<Box<dyn Send>> {
+    let mut doubts: Vec<Box<dyn Send>> = Vec::new();
+    for step in batch.steps() {
+        match step {
+            Step::PutRosterItem { owner, .. } | Step::RemoveRosterItem { owner, .. } => {
+                doubts.push(Box::new(known.rosters.doubt(owner.as_str())));
+                doubts.push(Box::new(known.no_requests.doubt(owner.as_str())));
+            }
+            Step::StoreOffline { owner, .. } => {
+                doubts.push(Box::new(known.no_offline.doubt(owner.as_str())));
+            }
+            // A queue that was empty stays so.
+            Step::RemoveOffline { .. }
+            | Step::PutRoom(_)
+            | Step::RemoveRoom(_)
+            | Step::SetAffiliation { .. }
+            | Step::SetSubject { .. }
+            | Step::SetVcard { .. }
+            | Step::Archive { .. }
+            | Step::ReplaceArchived { .. }
+            | Step::TrimArchive { .. } => {}
+        }
+    }
+    doubts
 }
 
 /// Does all steps of a batch; the caller's transaction holds them together.

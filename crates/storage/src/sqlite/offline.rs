@@ -25,11 +25,15 @@ impl OfflineStore for SqliteOffline {
         Box::pin(async move {
             let owner = owner.clone();
             let now = self.0.now();
+            let doubt = self.0.known().no_offline.doubt(owner.as_str());
             self.0
                 .write(
                     "store an offline message",
                     message.stanza.len(),
-                    move |connection| store(connection, &owner, &message, limits, now),
+                    move |connection| {
+                        let _held = &doubt;
+                        store(connection, &owner, &message, limits, now)
+                    },
                 )
                 .await
         })
@@ -42,13 +46,20 @@ impl OfflineStore for SqliteOffline {
         limit: usize,
     ) -> Answer<'a, Vec<OfflineEntry>> {
         Box::pin(async move {
-            let owner = owner.clone();
+            let known = &self.0.known().no_offline;
+            let asked = match known.ask(owner.as_str()) {
+                Ok(()) => return Ok(Vec::new()),
+                Err(asked) => asked,
+            };
+            let whose = owner.clone();
             let now = to_millis(self.0.now());
+            let from_the_first = after.is_none() && limit > 0;
             let after = after.map_or(0, |id| id.0);
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            self.0
+            let page = self
+                .0
                 .read("read offline messages", move |connection| {
-                    let (host, local) = key(&owner);
+                    let (host, local) = key(&whose);
                     let mut statement = connection.prepare_cached(
                         "SELECT m.id, m.public_id, m.stanza, m.received, o.expires
                          FROM offline o JOIN message m ON m.id = o.message
@@ -72,7 +83,11 @@ impl OfflineStore for SqliteOffline {
                         .collect::<rusqlite::Result<Vec<_>>>()?;
                     Ok(entries)
                 })
-                .await
+                .await?;
+            if page.is_empty() && from_the_first {
+                known.note(asked, owner.as_str(), (), 1);
+            }
+            Ok(page)
         })
     }
 

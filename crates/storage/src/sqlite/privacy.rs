@@ -39,12 +39,22 @@ pub(super) struct SqlitePrivacy(pub(super) Client);
 impl PrivacyStore for SqlitePrivacy {
     fn get<'a>(&'a self, owner: &'a BareJid) -> Answer<'a, PrivacyLists> {
         Box::pin(async move {
-            let owner = owner.clone();
-            self.0
+            let known = &self.0.known().no_lists;
+            let asked = match known.ask(owner.as_str()) {
+                Ok(()) => return Ok(PrivacyLists::default()),
+                Err(asked) => asked,
+            };
+            let whose = owner.clone();
+            let lists = self
+                .0
                 .read("read privacy lists", move |connection| {
-                    read(connection, &owner)
+                    read(connection, &whose)
                 })
-                .await
+                .await?;
+            if lists == PrivacyLists::default() {
+                known.note(asked, owner.as_str(), (), 1);
+            }
+            Ok(lists)
         })
     }
 
@@ -53,8 +63,10 @@ impl PrivacyStore for SqlitePrivacy {
             let owner = owner.clone();
             let rules: usize = lists.lists.iter().map(|list| list.items.len()).sum();
             let bytes = rules * size_of::<PrivacyItem>();
+            let doubt = self.0.known().no_lists.doubt(owner.as_str());
             self.0
                 .write("write privacy lists", bytes, move |connection| {
+                    let _held = &doubt;
                     write(connection, &owner, &lists)
                 })
                 .await

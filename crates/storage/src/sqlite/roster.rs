@@ -1,5 +1,7 @@
 //! Rosters as rows: items, unanswered requests, removals, and one version per owner.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use xmpp::BareJid;
 
@@ -29,17 +31,26 @@ pub(super) struct SqliteRoster(pub(super) Client);
 impl RosterStore for SqliteRoster {
     fn get<'a>(&'a self, owner: &'a BareJid) -> Answer<'a, Roster> {
         Box::pin(async move {
-            let owner = owner.clone();
-            self.0
+            let known = &self.0.known().rosters;
+            let asked = match known.ask(owner.as_str()) {
+                Ok(roster) => return Ok(Roster::clone(&roster)),
+                Err(asked) => asked,
+            };
+            let whose = owner.clone();
+            let roster = self
+                .0
                 .read("read a roster", move |connection| {
-                    let items = items(connection, &owner)?;
-                    let version = current(connection, &owner)?.version;
+                    let items = items(connection, &whose)?;
+                    let version = current(connection, &whose)?.version;
                     Ok(Roster {
                         version: unsigned(version),
                         items,
                     })
                 })
-                .await
+                .await?;
+            let takes = 1 + roster.items.len();
+            known.note(asked, owner.as_str(), Arc::new(roster.clone()), takes);
+            Ok(roster)
         })
     }
 
@@ -86,12 +97,22 @@ impl RosterStore for SqliteRoster {
 
     fn pending<'a>(&'a self, owner: &'a BareJid) -> Answer<'a, Vec<(BareJid, String)>> {
         Box::pin(async move {
-            let owner = owner.clone();
-            self.0
+            let known = &self.0.known().no_requests;
+            let asked = match known.ask(owner.as_str()) {
+                Ok(()) => return Ok(Vec::new()),
+                Err(asked) => asked,
+            };
+            let whose = owner.clone();
+            let requests = self
+                .0
                 .read("read subscription requests", move |connection| {
-                    pending(connection, &owner)
+                    pending(connection, &whose)
                 })
-                .await
+                .await?;
+            if requests.is_empty() {
+                known.note(asked, owner.as_str(), (), 1);
+            }
+            Ok(requests)
         })
     }
 }
