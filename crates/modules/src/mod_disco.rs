@@ -5,15 +5,16 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use gen_mod::prelude::*;
 use session::Sessions;
-use xmpp::parse_jid;
 use xmpp::payload::{
     DiscoInfoQuery, DiscoInfoResult, DiscoItemsQuery, DiscoItemsResult, Identity, Item,
 };
+use xmpp::{Fragment, Payload, parse_jid};
 
 use crate::access::only_friends;
-use crate::disco::describe;
+use crate::disco::Kept;
 use crate::hooks::{DiscoInfo, DiscoItems, DiscoNode};
 
 options! {
@@ -43,9 +44,9 @@ impl Module for ModDisco {
             .account_feature(ns::DISCO_INFO)
             .account_feature(ns::DISCO_ITEMS)
             .hook::<DiscoInfo>(Priority::EARLY, move |_, asked| introduce(asked, &name))
-            .iq_get(To::Host, ns::DISCO_INFO, host_info)
+            .iq_get(To::Host, ns::DISCO_INFO, answering(To::Host))
             .iq_get(To::Host, ns::DISCO_ITEMS, host_items)
-            .iq_get(To::Account, ns::DISCO_INFO, account_info)
+            .iq_get(To::Account, ns::DISCO_INFO, answering(To::Account))
             .iq_get(To::Account, ns::DISCO_ITEMS, account_items);
         Ok((ModDisco, registrations))
     }
@@ -60,41 +61,46 @@ fn introduce(mut asked: DiscoInfo, name: &str) -> Flow<DiscoInfo> {
     Flow::Next(asked)
 }
 
-/// Says what the host is and can do: what its processes registered and its modules add.
+/// Says what the host or an account is and can do: what processes registered and modules add.
 ///
 /// # Errors
 ///
-/// `bad-request`: no such query; `item-not-found`: a node that no module knows (§7).
-async fn host_info(host: Host, iq: Iq) -> Result<DiscoInfoResult, StanzaError> {
-    info(host, iq, To::Host).await
+/// `bad-request`: no such query; `item-not-found`: a node that no module knows (§7); `service-unavailable`: a stranger
+/// asks about an account (§8).
+fn answering(to: To) -> impl Fn(Host, Iq) -> Answer + Clone {
+    let kept: Kept<Fragment> = Kept::default();
+    move |host, iq| {
+        let kept = kept.clone();
+        Box::pin(async move {
+            if to == To::Account {
+                only_friends(&host, &iq).await?;
+            }
+            match iq.payload::<DiscoInfoQuery>()?.node {
+                None => Ok(kept.of(&host, to, |info| info.to_fragment())),
+                Some(node) => info_of_node(&host, &iq, node).await,
+            }
+        })
+    }
 }
+
+type Answer = BoxFuture<'static, Result<Fragment, StanzaError>>;
 
 /// Lists the services of the host that are up, and what its modules add.
 ///
 /// # Errors
 ///
-/// As [`host_info`].
+/// As of [`answering`].
 async fn host_items(host: Host, iq: Iq) -> Result<DiscoItemsResult, StanzaError> {
     let services = host.router.services(&host.name);
     let services = services.iter().filter_map(|domain| parse_jid(domain).ok());
     items(&host, &iq, services.collect()).await
 }
 
-/// Says what an account is and can do.
-///
-/// # Errors
-///
-/// As [`host_info`], and `service-unavailable` for strangers (§8).
-async fn account_info(host: Host, iq: Iq) -> Result<DiscoInfoResult, StanzaError> {
-    only_friends(&host, &iq).await?;
-    info(host, iq, To::Account).await
-}
-
 /// Lists the available resources of an account.
 ///
 /// # Errors
 ///
-/// As [`account_info`]. A stranger is not given an empty list, as §8 has it, since an account that does
+/// As of [`answering`]. A stranger is not given an empty list, as §8 has it, since an account that does
 /// not exist would have to answer alike, and RFC 6121 §8.5.1 has it answer `service-unavailable` (our choice).
 async fn account_items(host: Host, iq: Iq) -> Result<DiscoItemsResult, StanzaError> {
     only_friends(&host, &iq).await?;
@@ -105,10 +111,7 @@ async fn account_items(host: Host, iq: Iq) -> Result<DiscoItemsResult, StanzaErr
     items(&host, &iq, resources.collect()).await
 }
 
-async fn info(host: Host, iq: Iq, to: To) -> Result<DiscoInfoResult, StanzaError> {
-    let Some(node) = iq.payload::<DiscoInfoQuery>()?.node else {
-        return Ok(describe(&host, to));
-    };
+async fn info_of_node(host: &Host, iq: &Iq, node: String) -> Result<Fragment, StanzaError> {
     let fold = DiscoNode {
         to: iq.to.clone(),
         from: iq.from.clone(),
@@ -117,10 +120,10 @@ async fn info(host: Host, iq: Iq, to: To) -> Result<DiscoInfoResult, StanzaError
     };
     let asked = host.router.fold_wait(fold).await.value();
     match asked.and_then(|asked| asked.info) {
-        Some(info) => Ok(DiscoInfoResult {
-            node: Some(node),
-            ..info
-        }),
+        Some(info) => {
+            let node = Some(node);
+            Ok(DiscoInfoResult { node, ..info }.to_fragment())
+        }
         None => Err(Condition::ItemNotFound.into()),
     }
 }

@@ -14,7 +14,7 @@ use xmpp::{Condition, IqType, Kind, PresenceType, Stanza, StanzaError};
 use crate::hooks::{Folded, Hook, HookInfo, OnPanic};
 use crate::iq::Pending;
 use crate::mode::{Mode, Post, RouteEntry, RouteRow, RouteSpec, Routing, slot};
-use crate::table::{Call, Change, Feature, HostTable, Owner, Tables, owner_name};
+use crate::table::{Call, Change, HostTable, Owner, Tables, owner_name};
 use crate::{Flags, Meta, Origin, Outcome, Packet, Receipt};
 
 /// How long a change of the tables may take.
@@ -158,22 +158,17 @@ impl Router {
             .collect()
     }
 
-    /// The features that processes of `host` stand for, sorted, without doubles.
+    /// The features that processes of `host` stand for, sorted, without doubles: the same list until they change.
     #[must_use]
-    pub fn features(&self, host: &str, to: crate::To) -> Vec<Arc<str>> {
+    pub fn features(&self, host: &str, to: crate::To) -> Arc<[Arc<str>]> {
         let Some(table) = self.host_table(host) else {
-            return Vec::new();
+            return Arc::default();
         };
-        let of = |f: &&Feature| f.to == to;
-        let mut names: Vec<Arc<str>> = table
-            .features
-            .iter()
-            .filter(of)
-            .map(|f| Arc::clone(&f.name))
-            .collect();
-        names.sort();
-        names.dedup();
-        names
+        let [of_host, of_accounts] = &table.feature_names;
+        match to {
+            crate::To::Host => Arc::clone(of_host),
+            crate::To::Account => Arc::clone(of_accounts),
+        }
     }
 
     /// The domains of the services of `host` that are up, sorted.

@@ -33,6 +33,26 @@ pub(crate) struct HostTable {
     pub(crate) hooks: HookTable,
     pub(crate) iq: IqTable,
     pub(crate) features: Vec<Feature>,
+    /// Of the host and of its accounts: the names of `features`, sorted, without doubles.
+    pub(crate) feature_names: [Arc<[Arc<str>]>; 2],
+}
+
+impl HostTable {
+    /// To be called when `features` has changed. What did not change stays the same to the pointer.
+    fn name_features(&mut self) {
+        for (to, names) in [To::Host, To::Account]
+            .into_iter()
+            .zip(&mut self.feature_names)
+        {
+            let of = self.features.iter().filter(|feature| feature.to == to);
+            let mut now: Vec<Arc<str>> = of.map(|feature| Arc::clone(&feature.name)).collect();
+            now.sort();
+            now.dedup();
+            if **names != *now {
+                *names = now.into();
+            }
+        }
+    }
 }
 
 /// A feature that a process of a host stands for (XEP-0030).
@@ -325,7 +345,8 @@ impl Owner {
         }
         // Nothing can fail from here on.
         let mut new_cells = Map::default();
-        for (host, table) in changed {
+        for (host, mut table) in changed {
+            table.name_features();
             if let Some(cell) = cells.get(&host) {
                 cell.store(Arc::new(table));
             } else {
@@ -424,6 +445,7 @@ impl Owner {
                 table.hooks.remove_owner(process);
                 table.iq.remove_owner(process);
                 table.features.retain(|f| f.owner != process);
+                table.name_features();
                 cell.store(Arc::new(table));
             }
         }

@@ -13,15 +13,14 @@ use std::time::Duration;
 use gen_mod::command::{Arg, Args, Command, CommandError, Role, Scope, Value};
 use gen_mod::prelude::*;
 use minidom::Element;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use router::IqKind;
 use session::Sessions;
 use session::hooks::{PostAuthFeatures, SelfPresence, WentOffline};
-use xmpp::payload::DiscoInfoResult;
 use xmpp::{Fragment, FullJid, Payload, push_attr};
 
 use self::hash::{Algorithm, verification};
-use crate::disco::describe;
+use crate::disco::{Kept, describe};
 use crate::hooks::{DiscoNode, UserFeatures};
 
 /// How long a client may take to say what it can.
@@ -192,7 +191,7 @@ fn offer(
             ("xmlns", ns::CAPS),
             ("hash", Algorithm::Sha1.name()),
             ("node", node),
-            ("ver", &ver),
+            ("ver", &*ver),
         ];
         for (name, value) in attrs {
             push_attr(name, value, &mut feature);
@@ -221,35 +220,16 @@ fn behind_own_hash(
     Flow::Next(asked)
 }
 
-/// The host's verification string, made anew only when the host says something else of itself: every login hears it.
+/// The host's verification string; none when a module says something of the host that cannot have one.
 #[derive(Clone, Default)]
-struct OwnHash(Arc<Mutex<Option<Said>>>);
-
-/// What the host said of itself last, and its verification string.
-struct Said {
-    info: DiscoInfoResult,
-    ver: Option<String>,
-}
+struct OwnHash(Kept<Option<Arc<str>>>);
 
 impl OwnHash {
-    /// None when a module says something of the host that cannot have one.
-    fn of(&self, host: &Host) -> Option<String> {
-        let info = describe(host, To::Host);
-        let mut last = self.0.lock();
-        if let Some(Said { info: said, ver }) = &*last
-            && said.identities == info.identities
-            && said.features == info.features
-            && said.extensions == info.extensions
-        {
-            return ver.clone();
-        }
-        let element: Option<Element> = info.to_fragment().as_str().parse().ok();
-        let ver = element.and_then(|info| verification(&info, Algorithm::Sha1).ok());
-        *last = Some(Said {
-            info,
-            ver: ver.clone(),
-        });
-        ver
+    fn of(&self, host: &Host) -> Option<Arc<str>> {
+        self.0.of(host, To::Host, |info| {
+            let info: Element = info.to_fragment().as_str().parse().ok()?;
+            verification(&info, Algorithm::Sha1).ok().map(Arc::from)
+        })
     }
 }
 
