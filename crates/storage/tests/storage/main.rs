@@ -3,6 +3,7 @@
 mod durability;
 mod hosts;
 mod invites;
+mod known;
 mod privacy;
 mod rooms;
 mod stage;
