@@ -8,7 +8,7 @@ ROOM_TONI_PASSWORD="tonis-secret"
 
 # Whoever runs beside the terminal, as far as it has come.
 keeper_says() {
-    local deadline=$((SECONDS + 30))
+    local deadline=$((SECONDS + 90))
     until grep -qF -- "ok: $1" "$scratch/keeper"; do
         if [ "$SECONDS" -ge "$deadline" ]; then
             vain="slixmpp does not say: $1"
@@ -50,10 +50,10 @@ in_one_room() {
     local room="orchard@conference.$host" keeper page pictures="$kept/webchat" right=0
     mkdir -p "$pictures"
     : >"$scratch/keeper" && : >"$scratch/page"
-    begin 240 "$python" "$here/room.py" "$host" "$address" "$port" "$ca" "$room" >"$scratch/keeper" 2>&1
+    begin 500 "$python" "$here/room.py" "$host" "$address" "$port" "$ca" "$room" >"$scratch/keeper" 2>&1
     keeper="$begun" page=""
     if keeper_says "alice configures the room"; then
-        begin 240 node "$here/node/room.js" "http://$host:$http" "$(command -v chromium)" "$pictures" "$room" \
+        begin 500 node "$here/node/room.js" "http://$host:$http" "$(command -v chromium)" "$pictures" "$room" \
             >"$scratch/page" 2>&1
         page="$begun"
         toni_visits "$room" || right=1

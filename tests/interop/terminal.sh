@@ -17,7 +17,7 @@ open() {
     mkdir -p "$scratch/home-$1"
     terminal new-session -d -x 160 -y 60 -s "$1" env HOME="$scratch/home-$1" \
         XDG_CONFIG_HOME="$scratch/home-$1" XDG_DATA_HOME="$scratch/home-$1" LC_ALL=C.UTF-8 \
-        SSL_CERT_FILE="$2" timeout --foreground 240 profanity
+        SSL_CERT_FILE="$2" timeout --foreground 500 profanity
     sees "$1" "Type '/help' to show complete help"
 }
 screen() { terminal capture-pane -p -t "$1" 2>/dev/null | grep -v '^ *$' || true; }
@@ -27,7 +27,7 @@ types() {
 }
 # Waits until a screen shows a text; what was awaited in vain is in $vain.
 sees() {
-    local deadline=$((SECONDS + 30))
+    local deadline=$((SECONDS + 90))
     until screen "$1" | grep -qF -- "$2"; do
         if [ "$SECONDS" -ge "$deadline" ]; then
             vain="$1 does not see: $2"
