@@ -44,6 +44,7 @@ mod client;
 mod coding;
 mod connection;
 mod error;
+mod event;
 mod file;
 pub mod guide;
 mod h1;
@@ -66,13 +67,14 @@ pub use body::{Multipart, Part, Piece, ReadOpts};
 pub use client::{Client, ClientError, Target};
 pub use connection::ALPN;
 pub use error::{Error, ReplyError};
+pub use event::Event;
 pub use file::FileSource;
 pub use handler::{Endpoint, Fixed, Handler, HandlerType, Outcome, Reason, handler_fn};
 pub use looping::{Loop, LoopInfo, Next};
 pub use mailbox::{MAILBOX_MESSAGES, Mailbox, NotSent, Sender};
 pub use middleware::{Middleware, Step, Verdict};
 pub use reply::{CookieOptions, Headers};
-pub use request::{Event, Request};
+pub use request::Request;
 pub use rest::{
     Accepted, Chosen, Content, Decision, ETag, Halt, MediaType, RangePart, Rest, Satisfiable,
     Source,

@@ -42,8 +42,10 @@ pub(crate) struct Wire {
     pub(crate) trailers: Option<HeaderMap>,
     /// The handler that waits for room.
     pub(crate) waiting: Option<Waker>,
-    /// Nobody takes pieces: a reply to HEAD.
+    /// Nobody takes pieces: a reply to HEAD, or one that has the length that was told.
     pub(crate) is_deaf: bool,
+    /// What is left of the length that was told; none where the end is told otherwise.
+    pub(crate) left: Option<u64>,
 }
 
 pub(crate) type SharedWire = Arc<Mutex<Wire>>;
@@ -58,6 +60,7 @@ impl Wire {
             trailers: None,
             waiting: None,
             is_deaf: false,
+            left: None,
         }))
     }
 }
@@ -262,7 +265,12 @@ impl Body for Payload {
             }
             let data = match std::task::ready!(streamed.poll(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => company.data(data),
+                    Ok(data) => {
+                        if streamed.is_full() && !company.changes() {
+                            company.went_whole();
+                        }
+                        company.data(data)
+                    }
                     Err(frame) => {
                         this.trailers = frame.into_trailers().ok();
                         company.went_whole();
@@ -302,6 +310,11 @@ impl Body for Payload {
 }
 
 impl Streamed {
+    /// Whether all of the length that was told has been given.
+    fn is_full(&self) -> bool {
+        self.wire.lock().left == Some(0)
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         if self.ended {
             return Poll::Ready(None);
@@ -312,6 +325,19 @@ impl Streamed {
                 if let Some(piece) = wire.piece.take() {
                     if let Some(waiting) = wire.waiting.take() {
                         waiting.wake();
+                    }
+                    let length = piece.len() as u64;
+                    let is_full = wire.left.as_mut().is_some_and(|left| {
+                        *left = left.saturating_sub(length);
+                        *left == 0
+                    });
+                    if is_full {
+                        // Nobody asks for what is behind it, nor that the handler ends: it does so on its own.
+                        wire.is_deaf = true;
+                        drop(wire);
+                        if let Some(handler) = self.handler.take() {
+                            self.link.spawn(handler);
+                        }
                     }
                     return Poll::Ready(Some(Ok(Frame::data(piece))));
                 }

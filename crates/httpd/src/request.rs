@@ -5,7 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE,
+};
 use http::{Extensions, Method, Response, StatusCode, Uri, Version};
 use net::{PeerAddr, TlsInfo};
 use otp::Clock;
@@ -15,7 +17,7 @@ use crate::link::Link;
 use crate::reply::{self, Headers, SharedWire, Stage};
 use crate::routing::{Captures, Dispatch, Field, Value};
 use crate::server::Shared;
-use crate::{CookieOptions, Endpoint, Error, ReplyError, urlencoded};
+use crate::{CookieOptions, Endpoint, Error, Event, ReplyError, urlencoded};
 
 /// The most cookies that are read of one request.
 const MAX_COOKIES: usize = 100;
@@ -177,7 +179,8 @@ impl Request {
             .map_err(|_| Error::bad_request("the query is malformed"))
     }
 
-    /// The values of these fields in the query, in their order: each taken through its constraints, or its default.
+    /// The values of these fields in the query, in their order: each taken through its constraints, or its default. Of a
+    /// name that comes twice the first counts.
     ///
     /// # Errors
     ///
@@ -194,8 +197,7 @@ impl Request {
     pub fn parse_cookies(&self) -> Result<Vec<(String, String)>, Error> {
         let mut found = Vec::new();
         for line in self.head.headers.get_all(COOKIE) {
-            let text = line
-                .to_str()
+            let text = std::str::from_utf8(line.as_bytes())
                 .map_err(|_| Error::bad_request("the cookies are malformed"))?;
             for pair in text
                 .split(';')
@@ -389,7 +391,8 @@ impl Request {
         }
     }
 
-    /// Replies, whole. The length is set; to HEAD the body is left out.
+    /// Replies, whole. The length is the body's, whatever the headers say of it; to HEAD the body is left out. A reply to
+    /// HEAD without a body may say the length that it would have had.
     ///
     /// # Errors
     ///
@@ -401,12 +404,20 @@ impl Request {
         body: impl Into<Bytes>,
     ) -> Result<(), ReplyError> {
         self.free()?;
-        let (number, body) = (status, body.into());
+        let (number, mut body) = (status, body.into());
         let status = reply::status(number)?;
         if reply::is_bodiless(status) && !body.is_empty() {
             return Err(ReplyError::Body(number));
         }
-        let head = self.head(status, headers)?;
+        let mut head = self.head(status, headers)?;
+        let told = head.headers_mut().remove(CONTENT_LENGTH);
+        if self.head.method == Method::HEAD && !reply::is_bodiless(status) {
+            let length = HeaderValue::from(body.len());
+            let told = if body.is_empty() { told } else { Some(length) };
+            head.headers_mut()
+                .extend(told.map(|length| (CONTENT_LENGTH, length)));
+            body.clear();
+        }
         let mut wire = self.wire.lock();
         wire.stage = Stage::Whole;
         wire.head = Some(head);
@@ -435,7 +446,8 @@ impl Request {
     }
 
     /// Begins a reply that is made piece by piece, with [`send`](Self::send) and [`finish`](Self::finish). With a
-    /// content-length of its own that many bytes must come; a 204 or 304 is whole at once.
+    /// content-length of its own that many bytes must come: less cuts the connection, more is not sent. A 204 or 304 is
+    /// whole at once.
     ///
     /// # Errors
     ///
@@ -443,11 +455,27 @@ impl Request {
     pub fn stream(&mut self, status: u16, headers: impl Headers) -> Result<(), ReplyError> {
         self.free()?;
         let status = reply::status(status)?;
-        let head = self.head(status, headers)?;
-        let is_deaf = self.head.method == Method::HEAD || reply::is_bodiless(status);
+        let mut head = self.head(status, headers)?;
+        if reply::is_bodiless(status) {
+            head.headers_mut().remove(CONTENT_LENGTH);
+        }
+        let length = match head.headers().get(CONTENT_LENGTH) {
+            None => None,
+            Some(length) => {
+                let is_number = length.as_bytes().iter().all(u8::is_ascii_digit);
+                let text = length.to_str().ok().filter(|_| is_number);
+                let digits = text.and_then(|text| text.parse().ok());
+                let wrong = || ReplyError::Header("the value of content-length".to_owned());
+                Some(digits.ok_or_else(wrong)?)
+            }
+        };
+        let is_deaf =
+            self.head.method == Method::HEAD || reply::is_bodiless(status) || length == Some(0);
         let mut wire = self.wire.lock();
         wire.stage = Stage::Streaming;
         wire.is_deaf = is_deaf;
+        // Streams of HTTP/2 have an end of their own, which is waited for.
+        wire.left = length.filter(|_| self.head.version < Version::HTTP_2);
         wire.head = Some(head);
         Ok(())
     }
@@ -555,73 +583,4 @@ fn matched(fields: &[Field], pairs: &[(String, String)]) -> Result<Vec<Value>, E
         }
     };
     fields.iter().map(value).collect()
-}
-
-/// A server-sent event. A line break in its name or id would end it, and is left out.
-#[derive(Clone, Debug, Default)]
-pub struct Event<'a> {
-    /// A line that clients do not see; keeps a connection alive.
-    pub comment: Option<&'a str>,
-    /// Its name.
-    pub event: Option<&'a str>,
-    /// Its text, of one or more lines.
-    pub data: Option<&'a str>,
-    /// What a client says when it connects again.
-    pub id: Option<&'a str>,
-    /// How many milliseconds a client waits before it connects again.
-    pub retry: Option<u64>,
-}
-
-impl<'a> Event<'a> {
-    /// An event with a text and nothing else.
-    pub fn data(data: &'a str) -> Event<'a> {
-        Event {
-            data: Some(data),
-            ..Event::default()
-        }
-    }
-}
-
-impl std::fmt::Display for Event<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        fn lines(text: &str) -> impl Iterator<Item = &str> {
-            text.split("\r\n").flat_map(|part| part.split(['\r', '\n']))
-        }
-        let one_line = |text: &str| text.replace(['\r', '\n', '\0'], "");
-        for line in self.comment.into_iter().flat_map(lines) {
-            writeln!(f, ": {line}")?;
-        }
-        if let Some(name) = self.event {
-            writeln!(f, "event: {}", one_line(name))?;
-        }
-        for line in self.data.into_iter().flat_map(lines) {
-            writeln!(f, "data: {line}")?;
-        }
-        if let Some(id) = self.id {
-            writeln!(f, "id: {}", one_line(id))?;
-        }
-        if let Some(retry) = self.retry {
-            writeln!(f, "retry: {retry}")?;
-        }
-        writeln!(f)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn events_are_written_line_by_line() {
-        let event = Event {
-            comment: Some("alive"),
-            event: Some("new\ns"),
-            data: Some("one\r\ntwo\rthree\n"),
-            id: Some("7"),
-            retry: Some(500),
-        };
-        let text = ": alive\nevent: news\ndata: one\ndata: two\ndata: three\ndata: \nid: 7\nretry: 500\n\n";
-        assert_eq!(event.to_string(), text);
-        assert_eq!(Event::data("x").to_string(), "data: x\n\n");
-    }
 }

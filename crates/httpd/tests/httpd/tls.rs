@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::stage::{Client, Stage, any, body, told};
 use bytes::Bytes;
 use futures_util::future::join_all;
-use httpd::http::{Request as HttpRequest, Version};
+use httpd::http::{Method, Request as HttpRequest, Version};
 use httpd::{ALPN, Error, Fixed, Options, Outcome, Path, Reason, Request, handler_fn};
 use net::{
     Admission, Bound, Certificates, Gate, ListenerLimits, SelfSigned, Sources, listener_child,
@@ -276,4 +276,36 @@ async fn behind_a_proxy_the_peer_is_the_client() {
         .say("PROXY TCP4 192.0.2.1 198.51.100.1 40000 80\r\n")
         .await;
     assert_eq!(body(&client.get("/").await), "192.0.2.1:40000");
+}
+
+#[tokio::test]
+async fn a_reply_to_head_has_no_body_in_http_2_either() {
+    let trust = trust();
+    let config = trust.certificates.server_config(ALPN);
+    let streams = handler_fn((), |req: &mut Request, (): &mut ()| {
+        Box::pin(async {
+            req.stream(200, [("content-length", "5")])?;
+            req.send("hello").await?;
+            Ok(Outcome::Done)
+        })
+    });
+    let paths = vec![
+        Path::to("/whole", Fixed::text(200, "hello")),
+        Path::to("/stream", streams),
+    ];
+    let stage = Stage::with(any(paths), Options::default(), Some(config)).await;
+    let mut send = h2(&trust, stage.address).await;
+    for path in ["/whole", "/stream"] {
+        for method in [Method::HEAD, Method::GET] {
+            let is_head = method == Method::HEAD;
+            let mut request = get(path);
+            *request.method_mut() = method;
+            let (reply, _) = send.send_request(request, true).expect("sent");
+            let reply = reply.await.expect("a reply");
+            assert_eq!(reply.headers()["content-length"], "5", "{path}");
+            let text = read(reply.into_body()).await.expect("whole");
+            assert_eq!(text, if is_head { "" } else { "hello" }, "{path}");
+            send = send.ready().await.expect("ready");
+        }
+    }
 }
