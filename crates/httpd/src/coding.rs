@@ -1,25 +1,54 @@
 //! Content codings: which a peer takes (RFC 9110 §12.5.3).
 
-/// Whether an `accept-encoding` header takes a coding by name. `*` takes none: who says no more than that need not know
-/// it. A malformed header takes nothing.
-pub(crate) fn takes(header: &str, coding: &str) -> bool {
-    let mut taken = false;
+use http::header::{HeaderMap, HeaderName};
+
+use crate::rest::weight;
+
+/// All lines of a list header as one; empty where there is none, or one that is no text.
+pub(crate) fn list(headers: &HeaderMap, name: HeaderName) -> String {
+    let lines = headers.get_all(name).iter().map(|line| line.to_str().ok());
+    let lines: Option<Vec<&str>> = lines.collect();
+    lines.unwrap_or_default().join(",")
+}
+
+/// Whether two names are of one coding: `x-gzip` is `gzip` (RFC 9110 §8.4.1.3).
+pub(crate) fn is_coding(name: &str, coding: &str) -> bool {
+    let is = |name: &str| name.eq_ignore_ascii_case(coding);
+    is(name) || coding == "gzip" && name.eq_ignore_ascii_case("x-gzip")
+}
+
+/// The codings of `offered` that an `accept-encoding` header takes by name, those wished most first, of equals the one
+/// that is offered first; none that is wished less than `identity`. `*` takes none: who says no more than that need not
+/// know it. A malformed header takes nothing.
+pub(crate) fn taken<'a>(header: &str, offered: &[&'a str]) -> Vec<&'a str> {
+    let mut wishes = Vec::new();
     for part in header.split(',').map(str::trim) {
         let (name, rest) = part.split_once(';').unwrap_or((part, ""));
         let rest = rest.trim();
-        let weight = match rest.strip_prefix("q=").or(rest.strip_prefix("Q=")) {
-            Some(weight) => weight.parse::<f32>().ok(),
-            None if rest.is_empty() => Some(1.0),
+        let value = rest.strip_prefix("q=").or(rest.strip_prefix("Q="));
+        let weight = match value {
+            Some(value) => weight(value),
+            None if rest.is_empty() => Some(1000),
             None => None,
         };
-        let Some(weight) = weight.filter(|weight| (0.0..=1.0).contains(weight)) else {
-            return false;
+        let Some(weight) = weight else {
+            return Vec::new();
         };
-        if name.trim().eq_ignore_ascii_case(coding) {
-            taken = weight > 0.0;
-        }
+        wishes.push((name.trim(), weight));
     }
-    taken
+    // Of a name that comes twice the last word counts.
+    let wished = |coding: &str| {
+        let found = wishes.iter().rfind(|(name, _)| is_coding(name, coding));
+        found.map_or(0, |(_, weight)| *weight)
+    };
+    let plain = wished("identity");
+    let mut taken: Vec<(&str, u16)> = offered
+        .iter()
+        .map(|coding| (*coding, wished(coding)))
+        .filter(|(_, weight)| *weight > 0 && *weight >= plain)
+        .collect();
+    taken.sort_by_key(|(_, weight)| std::cmp::Reverse(*weight));
+    taken.into_iter().map(|(coding, _)| coding).collect()
 }
 
 #[cfg(test)]
@@ -28,18 +57,30 @@ mod tests {
 
     #[test]
     fn a_coding_is_taken_by_its_name() {
-        for (header, taken) in [
-            ("gzip", true),
-            ("br, GZip;q=0.5", true),
-            ("br", false),
-            ("gzip;q=0", false),
-            ("*", false),
-            ("", false),
-            ("gzip;q=x", false),
-            ("gzip;q=2", false),
-            ("gzip;level=1", false),
+        for (header, wanted) in [
+            ("gzip", &["gzip"][..]),
+            ("gzip, br", &["br", "gzip"]),
+            ("br, GZip;q=0.5", &["br", "gzip"]),
+            ("br;q=0.5, gzip;q=0.8", &["gzip", "br"]),
+            ("br;q=0.500,gzip ; Q=0.5", &["br", "gzip"]),
+            ("x-gzip", &["gzip"]),
+            ("br", &["br"]),
+            ("br;q=0, gzip;q=0.001", &["gzip"]),
+            ("gzip;q=0", &[]),
+            ("gzip;q=0.5, identity", &[]),
+            ("gzip;q=0.5, identity;q=0.5", &["gzip"]),
+            ("br, gzip;q=0.5, identity;q=0.6", &["br"]),
+            ("*", &[]),
+            ("", &[]),
+            ("deflate", &[]),
+            ("gzip;q=x", &[]),
+            ("gzip;q=2", &[]),
+            ("gzip;q=0.1234", &[]),
+            ("gzip;q=1e-1", &[]),
+            ("gzip;level=1", &[]),
+            ("gzip, br;q=x", &[]),
         ] {
-            assert_eq!(takes(header, "gzip"), taken, "{header}");
+            assert_eq!(taken(header, &["br", "gzip"]), wanted, "{header}");
         }
     }
 }

@@ -14,6 +14,7 @@ use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
 use sha1::{Digest, Sha1};
 
+use crate::coding;
 use crate::file::blocking;
 use crate::{
     Chosen, Content, Decision, ETag, Error, FileSource, Handler, MediaType, Outcome, Request, Rest,
@@ -81,13 +82,14 @@ impl Static {
         self
     }
 
-    /// Serves `x.br` or `x.gz` in place of `x` to who takes it, where it lies beside it.
+    /// Serves `x.br` or `x.gz` in place of `x` to who takes it, where it lies beside it; where both do, what is wished
+    /// more.
     pub fn precompressed(mut self) -> Static {
         self.precompressed = true;
         self
     }
 
-    /// Adds a header to every reply: `cache-control`, `content-security-policy`.
+    /// Adds a header to every reply about a file that is there: `cache-control`, `content-security-policy`.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Static {
         self.headers.push((name, value));
         self
@@ -185,13 +187,12 @@ fn segments(req: &Request) -> Result<Vec<Vec<u8>>, Error> {
     Ok(kept)
 }
 
-/// The encodings that the peer takes, of those that may lie beside a file.
+/// The encodings that the peer takes, of those that may lie beside a file, those wished most first.
 fn taken(req: &Request) -> Vec<(&'static str, &'static str)> {
-    let Some(text) = req.header(header::ACCEPT_ENCODING) else {
-        return Vec::new();
-    };
-    let takes = |(name, _): &&(&str, &str)| crate::coding::takes(text, name);
-    VARIANTS.iter().filter(takes).copied().collect()
+    let text = coding::list(req.headers(), header::ACCEPT_ENCODING);
+    let taken = coding::taken(&text, &VARIANTS.map(|(name, _)| name));
+    let variant = |name| VARIANTS.into_iter().find(|(other, _)| *other == name);
+    taken.into_iter().filter_map(variant).collect()
 }
 
 fn refused(error: &io::Error) -> Error {
@@ -256,10 +257,12 @@ fn open(path: &Path, media: MediaType, encoding: Option<&'static str>) -> Result
     let modified = about.modified().ok();
     let since = modified.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     let nanos = since.map_or(0, |since| since.as_nanos());
+    // A variant may have been made to have the size and the date of what it is one of.
+    let variant = encoding.map_or_else(String::new, |encoding| format!("-{encoding}"));
     Ok(Found {
         media,
         encoding,
-        etag: ETag::strong(format!("{:x}-{nanos:x}", about.len())),
+        etag: ETag::strong(format!("{:x}-{nanos:x}{variant}", about.len())),
         modified,
         body: Body::File(Arc::new(file), about.len()),
         varies: false,
@@ -323,5 +326,22 @@ impl Rest for Found {
                 Content::Source(Box::new(FileSource::shared(file.clone(), *size)))
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_not_be_read_is_403_and_all_else_404() {
+        for (kind, status) in [
+            (io::ErrorKind::PermissionDenied, 403),
+            (io::ErrorKind::NotFound, 404),
+            (io::ErrorKind::NotADirectory, 404),
+            (io::ErrorKind::InvalidFilename, 404),
+        ] {
+            assert_eq!(refused(&kind.into()).status().as_u16(), status, "{kind}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use bytes::Bytes;
 use flate2::Compression;
-use flate2::write::{GzDecoder, GzEncoder};
+use flate2::write::{GzEncoder, MultiGzDecoder};
 use http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
     ETAG, HeaderMap, HeaderValue, VARY,
@@ -14,7 +14,7 @@ use http::{Method, StatusCode};
 use super::{Along, Inbound, Opening, Outbound, StreamHandler};
 use crate::{Error, coding};
 
-/// Compresses replies with gzip or brotli, for those who take it by name.
+/// Compresses replies with gzip or brotli, whichever of them a peer that takes it by name wishes more.
 ///
 /// Left as they are: bodies of at most `threshold` bytes, types that do not get smaller, and replies with a coding, an
 /// entity tag or a range of their own or with `no-transform`. What comes piece by piece is flushed with each piece.
@@ -41,13 +41,8 @@ impl Default for Compress {
 
 impl StreamHandler for Compress {
     fn open(&self, opening: &mut Opening<'_>) -> Along {
-        let header = opening.headers.get(ACCEPT_ENCODING);
-        let text = header
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        let coding = ["br", "gzip"]
-            .into_iter()
-            .find(|coding| coding::takes(text, coding));
+        let text = coding::list(opening.headers, ACCEPT_ENCODING);
+        let coding = coding::taken(&text, &["br", "gzip"]).first().copied();
         Along {
             outbound: Some(Box::new(Compressing {
                 of: *self,
@@ -105,11 +100,9 @@ impl Outbound for Compressing {
         let has_own = headers.contains_key(CONTENT_ENCODING)
             || headers.contains_key(ETAG)
             || headers.contains_key(CONTENT_RANGE)
-            || headers.get(CACHE_CONTROL).is_some_and(|value| {
-                value
-                    .to_str()
-                    .is_ok_and(|text| text.contains("no-transform"))
-            });
+            || coding::list(headers, CACHE_CONTROL)
+                .split(',')
+                .any(|word| word.trim().eq_ignore_ascii_case("no-transform"));
         let is_short = length.is_some_and(|length| length <= self.of.threshold);
         let Some(coding) = self.coding else {
             return false;
@@ -133,7 +126,6 @@ impl Outbound for Compressing {
             )),
         });
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
-        headers.remove(CONTENT_LENGTH);
         true
     }
 
@@ -167,8 +159,8 @@ impl Outbound for Compressing {
     }
 }
 
-/// Decompresses requests of the coding gzip, alone: handlers see the body as it was, and no `content-encoding`. Replies
-/// say `accept-encoding: gzip`.
+/// Decompresses requests of the coding gzip, alone: handlers see the body as it was, and no `content-encoding`. What has
+/// another coding, or several, is left to them. Replies say `accept-encoding: gzip`.
 #[derive(Clone, Copy, Debug)]
 pub struct Decompress {
     /// How many times longer than what came a body may become; more is 413. 20. The first 64 KiB are free.
@@ -189,12 +181,12 @@ const STEP: usize = 1024;
 
 impl StreamHandler for Decompress {
     fn open(&self, opening: &mut Opening<'_>) -> Along {
-        let coding = opening.headers.get(CONTENT_ENCODING);
-        let is_gzip = coding.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"gzip"));
+        let codings = coding::list(opening.headers, CONTENT_ENCODING);
+        let is_gzip = coding::is_coding(codings.trim(), "gzip");
         let inbound = is_gzip.then(|| {
             opening.headers.remove(CONTENT_ENCODING);
             opening.headers.remove(CONTENT_LENGTH);
-            let decoder = GzDecoder::new(Vec::new());
+            let decoder = MultiGzDecoder::new(Vec::new());
             Box::new(Decompressing {
                 decoder,
                 ratio: self.ratio,
@@ -221,7 +213,7 @@ impl Outbound for Announcing {
 }
 
 struct Decompressing {
-    decoder: GzDecoder<Vec<u8>>,
+    decoder: MultiGzDecoder<Vec<u8>>,
     ratio: u64,
     came: u64,
     made: u64,

@@ -8,7 +8,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::header::{CONTENT_LENGTH, HeaderMap};
+use http::{Method, StatusCode, Version};
 use otp::{Clock, Instant};
 
 use crate::Error;
@@ -64,7 +65,7 @@ pub trait Inbound: Send + Sync + 'static {
 /// Sees a reply, and perhaps changes it.
 pub trait Outbound: Send + 'static {
     /// The head; `length` is that of the body, none if it comes piece by piece. Gives whether the body shall pass
-    /// through [`data`](Self::data).
+    /// through [`data`](Self::data): its length is not told then, for nobody knows it.
     fn head(&mut self, status: StatusCode, headers: &mut HeaderMap, length: Option<u64>) -> bool {
         let _ = (status, headers, length);
         false
@@ -105,7 +106,7 @@ pub struct Summary {
     pub sent: u64,
     /// From the head of the request to the last of these bytes.
     pub took: Duration,
-    /// Whether the reply was given to the connection to its end.
+    /// Whether the reply was given to the connection to its end, which for HEAD is that of its head.
     pub whole: bool,
 }
 
@@ -176,6 +177,7 @@ impl Company {
             // What one has changed has no known length for the next.
             let length = length.filter(|_| self.changing.is_empty());
             if outbound.head(status, headers, length) {
+                headers.remove(CONTENT_LENGTH);
                 self.changing.push(at);
             }
         }
@@ -183,7 +185,7 @@ impl Company {
 
     /// A whole body, changed.
     pub(crate) fn whole(&mut self, body: Bytes) -> Bytes {
-        if self.changing.is_empty() {
+        if !self.changes() {
             return body;
         }
         let mut all = self.data(body).to_vec();
@@ -222,6 +224,10 @@ impl Company {
     /// Where the router puts the name of the handler.
     pub(crate) fn handler(&self) -> Arc<OnceLock<&'static str>> {
         Arc::clone(&self.handler)
+    }
+
+    pub(crate) fn changes(&self) -> bool {
+        !self.changing.is_empty()
     }
 
     pub(crate) fn sent(&mut self, bytes: usize) {
