@@ -3,8 +3,6 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use super::media::split_quoted;
-
 /// The most ranges of one request: more is no honest wish.
 const MAX_RANGES: usize = 16;
 
@@ -34,17 +32,25 @@ impl ETag {
         }
     }
 
-    fn parse(text: &str) -> Option<ETag> {
+    /// Reads one tag, and nothing behind it. A backslash is a byte as any other (RFC 9110 §8.8.3).
+    pub(crate) fn parse(text: &str) -> Option<ETag> {
+        let (tag, rest) = ETag::first(text)?;
+        rest.is_empty().then_some(tag)
+    }
+
+    /// The tag that a text begins with, and what stands behind it.
+    fn first(text: &str) -> Option<(ETag, &str)> {
         let (weak, quoted) = match text.strip_prefix("W/") {
             Some(quoted) => (true, quoted),
             None => (false, text),
         };
-        let tag = quoted.strip_prefix('"')?.strip_suffix('"')?;
+        let (tag, rest) = quoted.strip_prefix('"')?.split_once('"')?;
         let is_good = |byte: u8| byte == 0x21 || (0x23..=0x7e).contains(&byte) || byte >= 0x80;
-        tag.bytes().all(is_good).then(|| ETag {
+        let tag = tag.bytes().all(is_good).then(|| ETag {
             weak,
             tag: tag.to_owned(),
-        })
+        });
+        Some((tag?, rest))
     }
 }
 
@@ -66,14 +72,23 @@ impl Tags {
         if text.trim() == "*" {
             return Some(Tags::Any);
         }
-        let parts = split_quoted(text, ',');
-        let tags = parts
-            .into_iter()
-            .map(str::trim)
-            .filter(|part| !part.is_empty())
-            .map(ETag::parse);
-        let tags = tags.collect::<Option<Vec<_>>>()?;
+        let between = |c: char| matches!(c, ' ' | '\t' | ',');
+        let (mut tags, mut left) = (Vec::new(), text.trim_start_matches(between));
+        while !left.is_empty() {
+            let (tag, rest) = ETag::first(left)?;
+            tags.push(tag);
+            let rest = rest.trim_start_matches([' ', '\t']);
+            if !rest.is_empty() && !rest.starts_with(',') {
+                return None;
+            }
+            left = rest.trim_start_matches(between);
+        }
         (!tags.is_empty()).then_some(Tags::Of(tags))
+    }
+
+    /// Whether they stand for whatever there is.
+    pub(crate) fn is_any(&self) -> bool {
+        matches!(self, Tags::Any)
     }
 
     /// By the strong comparison: weak tags match nothing.
@@ -113,10 +128,13 @@ pub(crate) enum Ranges {
     Of(Vec<ByteRange>),
     /// None that is within the body, or what is no range.
     Unsatisfiable,
+    /// More than the body has, all together: it is cheaper whole (RFC 9110 §14.2).
+    Whole,
 }
 
 /// The byte ranges of a `range` header's value behind `bytes=`, for a body of `size` bytes. A range that reaches beyond
-/// the end is cut there, one that lies beyond it is left out.
+/// the end is cut there, one that lies beyond it is left out. Ranges that lie over each other may ask for no more than the
+/// body has.
 pub(crate) fn byte_ranges(text: &str, size: u64) -> Ranges {
     let mut found = Vec::new();
     for part in text
@@ -149,8 +167,15 @@ pub(crate) fn byte_ranges(text: &str, size: u64) -> Ranges {
             return Ranges::Unsatisfiable;
         }
     }
+    // At most so many ranges of at most 2^64 bytes each.
+    let asked: u128 = found
+        .iter()
+        .map(|(first, last)| u128::from(last - first) + 1)
+        .sum();
     if found.is_empty() {
         Ranges::Unsatisfiable
+    } else if asked > u128::from(size) {
+        Ranges::Whole
     } else {
         Ranges::Of(found)
     }
@@ -169,13 +194,28 @@ mod tests {
             ("\"b\", \"a,\", \"a\"", (true, true), (false, true)),
             ("\"b\"", (false, false), (false, false)),
             ("*", (true, true), (true, true)),
+            (" , \"a\" ,,\t\"b\\\",", (true, true), (false, true)),
         ] {
             let tags = Tags::parse(header).expect("good");
             let both = |etag| (tags.holds_strong(Some(etag)), tags.holds_weak(Some(etag)));
             assert_eq!((both(&a), both(&weak)), (of_a, of_weak), "{header}");
         }
         assert!(!Tags::parse("\"a\"").expect("good").holds_weak(None));
-        for wrong in ["", "a", "\"a", "\"a b\"", "w/\"a\"", "\"a\"b"] {
+        let odd = Tags::parse("\"a\\\", \"\u{e9}\"").expect("good");
+        assert!(odd.holds_strong(Some(&ETag::strong("a\\"))));
+        assert!(odd.holds_strong(Some(&ETag::strong("\u{e9}"))));
+        for wrong in [
+            "",
+            ",",
+            "a",
+            "\"a",
+            "\"a b\"",
+            "w/\"a\"",
+            "\"a\"b",
+            "\"a\" \"b\"",
+            "\"a\", *",
+            "*, \"a\"",
+        ] {
             assert!(Tags::parse(wrong).is_none(), "{wrong}");
         }
     }
@@ -198,6 +238,10 @@ mod tests {
         for text in ["", "10-", "-0", "5-4", "a-b", "1", "--1", "1-2-3", "+1-2"] {
             assert_eq!(byte_ranges(text, 10), Ranges::Unsatisfiable, "{text}");
         }
+        for text in ["0-,0-", "0-9,-1", "-10,-1,0-0", "0-5,5-9"] {
+            assert_eq!(byte_ranges(text, 10), Ranges::Whole, "{text}");
+        }
+        assert_eq!(byte_ranges("0-4,4-8", 10), Ranges::Of(vec![(0, 4), (4, 8)]));
         assert_eq!(byte_ranges("0-", 0), Ranges::Unsatisfiable);
         assert_eq!(byte_ranges(&"0-1,".repeat(17), 10), Ranges::Unsatisfiable);
     }

@@ -1,31 +1,62 @@
 //! The decisions in their order.
 
-use bytes::Bytes;
-use http::Method;
-use http::header::{self, HeaderName};
+use std::time::SystemTime;
 
-use super::conditions::{Ranges, Tags, byte_ranges, date, date_text};
-use super::media::{self, Wish};
-use super::{
-    Accepted, Chosen, Content, Decision, ETag, Halt, MediaType, Rest, Satisfiable, Source,
-};
+use http::Method;
+use http::header;
+
+use super::conditions::{Tags, date, date_text};
+use super::media::{MediaType, is_taken};
+use super::negotiate::{malformed, negotiate, text_of};
+use super::ranges::{self, Body};
+use super::{Accepted, Chosen, Content, Decision, ETag, Rest, Satisfiable};
 use crate::{Error, Request};
 
-/// Bytes of a source that are read at once.
-const PIECE: usize = 64 * 1024;
-
-/// Ends the flow with a status, and the body that was set.
-fn end(req: &mut Request, status: u16) -> Decision<()> {
+/// Ends the flow with a status, and the body that was set. Where there is none nothing is said of one.
+pub(super) fn end(req: &mut Request, status: u16) -> Decision<()> {
     let body = req.take_body();
+    if body.is_empty() {
+        for name in [
+            header::CONTENT_TYPE,
+            header::CONTENT_LANGUAGE,
+            header::CONTENT_ENCODING,
+        ] {
+            req.delete_header(name);
+        }
+    }
     req.reply(status, (), body)?;
     Ok(())
 }
 
-fn text_of(req: &Request, name: HeaderName) -> Option<String> {
-    let lines = req.headers().get_all(name).iter();
-    let lines: Option<Vec<&str>> = lines.map(|line| line.to_str().ok()).collect();
-    let lines = lines.unwrap_or_default();
-    (!lines.is_empty()).then(|| lines.join(", "))
+/// What of a resource is asked once, and only where it is needed.
+#[derive(Default)]
+struct Facts {
+    etag: Option<Option<ETag>>,
+    modified: Option<Option<SystemTime>>,
+}
+
+impl Facts {
+    async fn etag<R: Rest>(&mut self, of: &mut R, req: &mut Request) -> Decision<Option<&ETag>> {
+        if self.etag.is_none() {
+            self.etag = Some(of.generate_etag(req).await?);
+        }
+        Ok(self.etag.as_ref().and_then(Option::as_ref))
+    }
+
+    async fn modified<R: Rest>(
+        &mut self,
+        of: &mut R,
+        req: &mut Request,
+    ) -> Decision<Option<SystemTime>> {
+        if let Some(known) = self.modified {
+            return Ok(known);
+        }
+        // Nothing changes later than now (RFC 9110 §8.8.2.1).
+        let now = req.clock().wall();
+        let modified = of.last_modified(req).await?.map(|at| at.min(now));
+        self.modified = Some(modified);
+        Ok(modified)
+    }
 }
 
 /// Runs the flow to a reply.
@@ -70,24 +101,24 @@ pub(super) async fn run<R: Rest>(of: &mut R, req: &mut Request) -> Decision<()> 
         of.options(req).await?;
         return end(req, 200);
     }
-    let Some(chosen) = negotiate(of, req).await? else {
+    let Some((chosen, units)) = negotiate(of, req).await? else {
         return end(req, 406);
     };
     let exists = of.resource_exists(req).await?;
     if !exists {
         return missing(of, req, &method).await;
     }
-    let etag = of.generate_etag(req).await?;
-    if let Some(status) = preconditions(of, req, &method, etag.as_ref()).await? {
+    let mut facts = Facts::default();
+    if let Some(status) = preconditions(of, req, &method, &mut facts).await? {
         if status == 304 {
-            // A 304 has what a 200 would have had to be kept by (RFC 9110 §15.4.5).
-            req.delete_header(header::CONTENT_TYPE);
-            describe(of, req, etag.as_ref(), false).await?;
+            // A 304 has what a 200 would have had to be kept by (RFC 9110 §15.4.5), and no body.
+            describe(of, req, &mut facts, false).await?;
+            req.take_body();
         }
         return end(req, status);
     }
     match method {
-        Method::GET | Method::HEAD => provide(of, req, &method, &chosen, etag.as_ref()).await,
+        Method::GET | Method::HEAD => provide(of, req, &method, &chosen, units, facts).await,
         Method::DELETE => delete(of, req).await,
         Method::PUT if of.is_conflict(req).await? => end(req, 409),
         Method::POST | Method::PATCH | Method::PUT => accept(of, req, &method, true).await,
@@ -96,144 +127,35 @@ pub(super) async fn run<R: Rest>(of: &mut R, req: &mut Request) -> Decision<()> 
     }
 }
 
-fn malformed(name: &str) -> Halt {
-    Error::bad_request(format!("the header {name} is malformed")).into()
-}
-
-/// The words of a header, those wished most first; none where there is no header.
-fn words(req: &Request, name: HeaderName) -> Decision<Option<Vec<Wish<String>>>> {
-    let Some(text) = text_of(req, name.clone()) else {
-        return Ok(None);
-    };
-    let wishes = media::accept_words(&text);
-    wishes.map(Some).ok_or_else(|| malformed(name.as_str()))
-}
-
-/// Chooses type, language and charset; none where nothing pleases.
-async fn negotiate<R: Rest>(of: &mut R, req: &mut Request) -> Decision<Option<Chosen>> {
-    let asks = of.negotiates_type(req).await?;
-    let types = of.content_types_provided(req).await?;
-    let Some(first) = types.first() else {
-        return Ok(None);
-    };
-    // Whether a charset among a type's parameters is there must be known for those that take any.
-    let open = types.iter().any(|of| of.any_params);
-    let early = if open {
-        of.charsets_provided(req).await?
-    } else {
-        None
-    };
-    let accept = text_of(req, header::ACCEPT).filter(|_| asks);
-    let (number, media) = match accept {
-        None => (0, first.clone()),
-        Some(text) => {
-            let wishes = media::accept(&text).ok_or_else(|| malformed("accept"))?;
-            let fits = |of: &MediaType| match (of.param("charset"), &early) {
-                (Some(charset), Some(provided)) if of.any_params => provided
-                    .iter()
-                    .any(|name| name.eq_ignore_ascii_case(charset)),
-                _ => true,
-            };
-            match media::choose(&wishes, &types, fits) {
-                Some(chosen) => chosen,
-                None => return Ok(None),
-            }
-        }
-    };
-    let mut vary = Vec::new();
-    let languages = of.languages_provided(req).await?;
-    let mut language = None;
-    if let Some(provided) = &languages {
-        let chosen = match words(req, header::ACCEPT_LANGUAGE)? {
-            None => provided.first(),
-            Some(wishes) => media::choose_language(&wishes, provided),
-        };
-        let Some(chosen) = chosen.cloned() else {
-            return Ok(None);
-        };
-        req.set_header(header::CONTENT_LANGUAGE, chosen.as_str())?;
-        language = Some(chosen);
-    }
-    let charsets = if open {
-        early
-    } else {
-        of.charsets_provided(req).await?
-    };
-    let mut charset = media.param("charset").map(str::to_owned);
-    if let (None, Some(provided), "text") = (&charset, &charsets, media.kind.as_str()) {
-        let chosen = match words(req, header::ACCEPT_CHARSET)? {
-            None => provided.first(),
-            Some(wishes) => media::choose_charset(&wishes, provided),
-        };
-        let Some(chosen) = chosen.cloned() else {
-            return Ok(None);
-        };
-        charset = Some(chosen);
-    }
-    let mut shown = media.clone();
-    if let (Some(charset), None, "text") = (&charset, media.param("charset"), media.kind.as_str()) {
-        shown.params.push(("charset".to_owned(), charset.clone()));
-    }
-    req.set_header(header::CONTENT_TYPE, shown.to_string())?;
-    if let Some(units) = of.ranges_provided(req).await? {
-        let units = if units.is_empty() {
-            "none".to_owned()
-        } else {
-            units.join(", ")
-        };
-        req.set_header(header::ACCEPT_RANGES, units)?;
-    }
-    let several = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| list.len() > 1);
-    if several(&charsets) {
-        vary.push("accept-charset".to_owned());
-    }
-    if several(&languages) {
-        vary.push("accept-language".to_owned());
-    }
-    if types.len() > 1 {
-        vary.push("accept".to_owned());
-    }
-    vary.extend(of.variances(req).await?);
-    if !vary.is_empty() {
-        req.set_header(header::VARY, vary.join(", "))?;
-    }
-    Ok(Some(Chosen {
-        number,
-        media,
-        language,
-        charset,
-    }))
-}
-
 /// The status that a precondition leads to (RFC 9110 §13.2.2); none: go on.
 async fn preconditions<R: Rest>(
     of: &mut R,
     req: &mut Request,
     method: &Method,
-    etag: Option<&ETag>,
+    facts: &mut Facts,
 ) -> Decision<Option<u16>> {
     let is_read = matches!(*method, Method::GET | Method::HEAD);
     let since = |req: &Request, name| text_of(req, name).and_then(|text| date(&text));
     if let Some(text) = text_of(req, header::IF_MATCH) {
         let tags = Tags::parse(&text).ok_or_else(|| malformed("if-match"))?;
-        if !tags.holds_strong(etag) {
+        if !tags.is_any() && !tags.holds_strong(facts.etag(of, req).await?) {
             return Ok(Some(412));
         }
     } else if let Some(since) = since(req, header::IF_UNMODIFIED_SINCE)
-        && let Some(modified) = of.last_modified(req).await?
+        && let Some(modified) = facts.modified(of, req).await?
         && seconds(modified) > seconds(since)
     {
         return Ok(Some(412));
     }
     if let Some(text) = text_of(req, header::IF_NONE_MATCH) {
         let tags = Tags::parse(&text).ok_or_else(|| malformed("if-none-match"))?;
-        let held = tags.holds_weak(etag);
+        let held = tags.is_any() || tags.holds_weak(facts.etag(of, req).await?);
         return Ok(held.then_some(if is_read { 304 } else { 412 }));
     }
     if is_read
         && let Some(since) = since(req, header::IF_MODIFIED_SINCE)
         && since <= req.clock().wall()
-        && let Some(modified) = of.last_modified(req).await?
+        && let Some(modified) = facts.modified(of, req).await?
         && seconds(modified) <= seconds(since)
     {
         return Ok(Some(304));
@@ -242,8 +164,8 @@ async fn preconditions<R: Rest>(
 }
 
 /// Dates of HTTP have seconds and nothing below.
-fn seconds(date: std::time::SystemTime) -> u64 {
-    date.duration_since(std::time::UNIX_EPOCH)
+fn seconds(date: SystemTime) -> u64 {
+    date.duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
 }
 
@@ -251,13 +173,13 @@ fn seconds(date: std::time::SystemTime) -> u64 {
 async fn describe<R: Rest>(
     of: &mut R,
     req: &mut Request,
-    etag: Option<&ETag>,
+    facts: &mut Facts,
     with_date: bool,
 ) -> Decision<()> {
-    if let Some(etag) = etag {
+    if let Some(etag) = facts.etag(of, req).await? {
         req.set_header(header::ETAG, etag.to_string())?;
     }
-    if with_date && let Some(modified) = of.last_modified(req).await? {
+    if with_date && let Some(modified) = facts.modified(of, req).await? {
         req.set_header(header::LAST_MODIFIED, date_text(modified))?;
     }
     if let Some(expires) = of.expires(req).await? {
@@ -293,7 +215,6 @@ async fn missing<R: Rest>(of: &mut R, req: &mut Request, method: &Method) -> Dec
     if is_post && of.allow_missing_post(req).await? {
         return accept(of, req, method, false).await;
     }
-    req.delete_header(header::CONTENT_TYPE);
     end(req, if gone { 410 } else { 404 })
 }
 
@@ -351,33 +272,29 @@ async fn accept<R: Rest>(
     }
 }
 
-/// Parameters must be the same, in their order; a boundary is no parameter of the type.
-fn is_taken(taken: &MediaType, sent: &MediaType) -> bool {
-    let is = |wanted: &str, found: &str| wanted == "*" || wanted == found;
-    let params = sent
-        .params
-        .iter()
-        .filter(|(name, _)| sent.kind != "multipart" || name != "boundary");
-    is(&taken.kind, &sent.kind)
-        && is(&taken.subtype, &sent.subtype)
-        && (taken.any_params || params.eq(taken.params.iter()))
-}
-
 async fn provide<R: Rest>(
     of: &mut R,
     req: &mut Request,
     method: &Method,
     chosen: &Chosen,
-    etag: Option<&ETag>,
+    units: Option<Vec<String>>,
+    mut facts: Facts,
 ) -> Decision<()> {
-    describe(of, req, etag, true).await?;
-    let wish = if *method == Method::GET {
-        wished_range(of, req, etag).await?
-    } else {
-        None
-    };
-    if let Some((unit, range)) = wish.as_ref().filter(|(unit, _)| unit != "bytes") {
-        return own_ranges(of, req, chosen, unit, range).await;
+    describe(of, req, &mut facts, true).await?;
+    let mut wish = None;
+    if let Some(units) = units
+        && *method == Method::GET
+    {
+        wish = wished_range(of, req, &units, &mut facts).await?;
+    }
+    if let Some((unit, range)) = &wish {
+        if let Satisfiable::No(size) = of.range_satisfiable(req).await? {
+            let whole = size.map(|size| format!("{unit} */{size}"));
+            return ranges::unsatisfiable(req, whole);
+        }
+        if unit != "bytes" {
+            return ranges::own(of, req, chosen, unit, range).await;
+        }
     }
     let content = of.provide(chosen, req).await?;
     let status = if of.multiple_choices(req).await? {
@@ -386,42 +303,13 @@ async fn provide<R: Rest>(
         200
     };
     let mut body = match content {
-        Content::None => {
-            req.delete_header(header::CONTENT_TYPE);
-            return end(req, status);
-        }
+        Content::None => return end(req, status),
         Content::Bytes(bytes) => Body::Bytes(bytes),
         Content::Source(source) => Body::Source(source),
     };
-    let Some((_, range)) = wish.filter(|_| status == 200) else {
-        let size = body.length();
-        return body.send(req, status, &[(0, size)], method).await;
-    };
-    let size = body.length();
-    match byte_ranges(&range, size) {
-        Ranges::Unsatisfiable => {
-            req.set_header(header::CONTENT_RANGE, format!("bytes */{size}"))?;
-            req.delete_header(header::CONTENT_TYPE);
-            end(req, 416)
-        }
-        Ranges::Of(ranges) => match ranges.as_slice() {
-            [(first, last)] => {
-                req.set_header(
-                    header::CONTENT_RANGE,
-                    format!("bytes {first}-{last}/{size}"),
-                )?;
-                body.send(req, 206, &[(*first, last + 1 - first)], method)
-                    .await
-            }
-            several => {
-                let mut parts = Vec::with_capacity(several.len());
-                for (first, last) in several {
-                    let bytes = body.whole(*first, last + 1 - first).await?;
-                    parts.push((format!("bytes {first}-{last}/{size}"), bytes));
-                }
-                multipart(req, parts)
-            }
-        },
+    match wish {
+        Some((_, range)) if status == 200 => body.cut(req, &range).await,
+        _ => body.whole(req, status, method).await,
     }
 }
 
@@ -429,12 +317,10 @@ async fn provide<R: Rest>(
 async fn wished_range<R: Rest>(
     of: &mut R,
     req: &mut Request,
-    etag: Option<&ETag>,
+    units: &[String],
+    facts: &mut Facts,
 ) -> Decision<Option<(String, String)>> {
     let Some(text) = text_of(req, header::RANGE) else {
-        return Ok(None);
-    };
-    let Some(units) = of.ranges_provided(req).await? else {
         return Ok(None);
     };
     let Some((unit, range)) = text.split_once('=') else {
@@ -445,138 +331,18 @@ async fn wished_range<R: Rest>(
         return Ok(None);
     }
     if let Some(text) = text_of(req, header::IF_RANGE) {
-        let holds = match date(&text) {
+        let holds = match (date(&text), ETag::parse(text.trim())) {
             // A date is compared to the second, and to nothing else (RFC 9110 §13.1.5).
-            Some(date) => of
-                .last_modified(req)
+            (Some(date), _) => facts
+                .modified(of, req)
                 .await?
-                .is_some_and(|m| seconds(m) == seconds(date)),
-            None => Tags::parse(&text)
-                .is_some_and(|tags| matches!(tags, Tags::Of(_)) && tags.holds_strong(etag)),
+                .is_some_and(|at| seconds(at) == seconds(date)),
+            (None, Some(tag)) => !tag.weak && facts.etag(of, req).await? == Some(&tag),
+            (None, None) => false,
         };
         if !holds {
             return Ok(None);
         }
     }
     Ok(Some((unit, range.to_owned())))
-}
-
-/// Ranges in a unit of the resource's own.
-async fn own_ranges<R: Rest>(
-    of: &mut R,
-    req: &mut Request,
-    chosen: &Chosen,
-    unit: &str,
-    range: &str,
-) -> Decision<()> {
-    if let Satisfiable::No(size) = of.range_satisfiable(req).await? {
-        if let Some(size) = size {
-            req.set_header(header::CONTENT_RANGE, format!("{unit} */{size}"))?;
-        }
-        req.delete_header(header::CONTENT_TYPE);
-        return end(req, 416);
-    }
-    let mut parts = of.provide_range(chosen, unit, range, req).await?;
-    if parts.len() == 1 {
-        let part = parts.remove(0);
-        req.set_header(header::CONTENT_RANGE, format!("{unit} {}", part.range))?;
-        return Ok(req.reply(206, (), part.body)?);
-    }
-    let named = parts
-        .into_iter()
-        .map(|part| (format!("{unit} {}", part.range), part.body));
-    let parts = named.collect();
-    multipart(req, parts)
-}
-
-/// Several ranges in one body (RFC 9110 §14.6).
-fn multipart(req: &mut Request, parts: Vec<(String, Bytes)>) -> Decision<()> {
-    let of = req.reply_headers().get(header::CONTENT_TYPE).cloned();
-    // A boundary that no part holds.
-    let boundary = (0_u64..)
-        .map(|number| format!("part-{number:016x}"))
-        .find(|boundary| !parts.iter().any(|(_, body)| holds(body, boundary)))
-        .expect("there are more boundaries than places in a body");
-    let mut body = Vec::new();
-    for (range, part) in &parts {
-        body.extend_from_slice(format!("\r\n--{boundary}\r\n").as_bytes());
-        if let Some(of) = &of {
-            body.extend_from_slice(b"content-type: ");
-            body.extend_from_slice(of.as_bytes());
-            body.extend_from_slice(b"\r\n");
-        }
-        body.extend_from_slice(format!("content-range: {range}\r\n\r\n").as_bytes());
-        body.extend_from_slice(part);
-    }
-    body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
-    let content_type = format!("multipart/byteranges; boundary={boundary}");
-    Ok(req.reply(206, [(header::CONTENT_TYPE, content_type)], body)?)
-}
-
-fn holds(body: &[u8], text: &str) -> bool {
-    memchr::memmem::find(body, text.as_bytes()).is_some()
-}
-
-/// A body that is cut and sent.
-enum Body {
-    Bytes(Bytes),
-    Source(Box<dyn Source>),
-}
-
-impl Body {
-    fn length(&self) -> u64 {
-        match self {
-            Body::Bytes(bytes) => bytes.len() as u64,
-            Body::Source(source) => source.length(),
-        }
-    }
-
-    /// A part of it, in memory.
-    async fn whole(&mut self, from: u64, length: u64) -> Decision<Bytes> {
-        let end = from + length;
-        match self {
-            Body::Bytes(bytes) => Ok(bytes.slice(from as usize..end as usize)),
-            Body::Source(source) => {
-                let mut all = Vec::new();
-                let mut at = from;
-                while at < end {
-                    let most = (end - at).min(PIECE as u64) as usize;
-                    let piece = source.read(at, most).await?;
-                    if piece.is_empty() {
-                        return Err(Error::internal("a body is shorter than it said").into());
-                    }
-                    at += piece.len() as u64;
-                    all.extend_from_slice(&piece);
-                }
-                Ok(all.into())
-            }
-        }
-    }
-
-    /// Sends one part of it.
-    async fn send(
-        &mut self,
-        req: &mut Request,
-        status: u16,
-        part: &[(u64, u64); 1],
-        method: &Method,
-    ) -> Decision<()> {
-        let [(from, length)] = *part;
-        let Body::Source(source) = self else {
-            let bytes = self.whole(from, length).await?;
-            return Ok(req.reply(status, (), bytes)?);
-        };
-        req.stream(status, [(header::CONTENT_LENGTH, length.to_string())])?;
-        let (mut at, end) = (from, from + length);
-        while at < end && *method != Method::HEAD {
-            let most = (end - at).min(PIECE as u64) as usize;
-            let piece = source.read(at, most).await?;
-            if piece.is_empty() {
-                return Err(Error::internal("a body is shorter than it said").into());
-            }
-            at += piece.len() as u64;
-            req.send(piece).await?;
-        }
-        Ok(req.finish()?)
-    }
 }

@@ -78,7 +78,7 @@ fn is_token(text: &str) -> bool {
 }
 
 /// Splits where `at` stands outside quotes.
-pub(crate) fn split_quoted(text: &str, at: char) -> Vec<&str> {
+fn split_quoted(text: &str, at: char) -> Vec<&str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(|c: char| {
         if escaped {
@@ -123,8 +123,8 @@ pub(crate) struct Wish<T> {
     pub(crate) weight: u16,
 }
 
-/// A weight, RFC 9110 §12.4.2.
-fn weight(text: &str) -> Option<u16> {
+/// A weight, RFC 9110 §12.4.2, in thousandths.
+pub(crate) fn weight(text: &str) -> Option<u16> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     if part.len() > 3 || !part.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -197,6 +197,36 @@ pub(crate) fn accept_words(text: &str) -> Option<Vec<Wish<String>>> {
     Some(wishes)
 }
 
+/// Whether two values of a parameter are the same: those of `charset` in any case (RFC 9110 §8.3.2).
+fn is_value(name: &str, one: &str, other: &str) -> bool {
+    if name == "charset" {
+        one.eq_ignore_ascii_case(other)
+    } else {
+        one == other
+    }
+}
+
+/// Whether a type that is accepted takes a type that was sent. Parameters must be the same, in their order; a boundary is
+/// no parameter of the type.
+pub(crate) fn is_taken(taken: &MediaType, sent: &MediaType) -> bool {
+    let is = |wanted: &str, found: &str| wanted == "*" || wanted == found;
+    let params: Vec<_> = sent
+        .params
+        .iter()
+        .filter(|(name, _)| sent.kind != "multipart" || name != "boundary")
+        .collect();
+    let are_same = || {
+        let mut pairs = params.iter().zip(&taken.params);
+        params.len() == taken.params.len()
+            && pairs.all(|((name, value), (other, wanted))| {
+                name == other && is_value(name, value, wanted)
+            })
+    };
+    is(&taken.kind, &sent.kind)
+        && is(&taken.subtype, &sent.subtype)
+        && (taken.any_params || are_same())
+}
+
 fn covers(range: &MediaType, provided: &MediaType) -> bool {
     let is = |wanted: &str, found: &str| wanted == "*" || wanted == found;
     if !is(&range.kind, &provided.kind) || !is(&range.subtype, &provided.subtype) {
@@ -204,14 +234,9 @@ fn covers(range: &MediaType, provided: &MediaType) -> bool {
     }
     // A range without parameters takes every one (RFC 9110 §12.5.1).
     let has = |(name, value): &(String, String)| {
-        let is_equal = |found: &str| {
-            if name == "charset" {
-                found.eq_ignore_ascii_case(value)
-            } else {
-                found == value
-            }
-        };
-        provided.param(name).is_some_and(is_equal)
+        provided
+            .param(name)
+            .is_some_and(|found| is_value(name, found, value))
     };
     provided.any_params || range.params.iter().all(has)
 }

@@ -3,6 +3,8 @@
 mod conditions;
 mod flow;
 mod media;
+mod negotiate;
+mod ranges;
 
 use std::time::SystemTime;
 
@@ -13,6 +15,7 @@ use http::Method;
 
 pub use conditions::ETag;
 pub use media::MediaType;
+pub(crate) use media::weight;
 
 use crate::{Error, HandlerType, Outcome, Reason, ReplyError, Request};
 
@@ -165,13 +168,13 @@ pub trait Rest: Send + 'static {
         allow_missing_post: bool = true;
         /// Whether PUT would break something: 409.
         is_conflict: bool = false;
-        /// Its entity tag.
+        /// Its entity tag. Asked once, where a condition or the reply needs it.
         generate_etag: Option<ETag> = None;
-        /// When it changed last.
+        /// When it changed last. A date that is yet to come is told as now (RFC 9110 §8.8.2.1).
         last_modified: Option<SystemTime> = None;
         /// When it is no longer good.
         expires: Option<SystemTime> = None;
-        /// Whether the wish for ranges of a unit that is not `bytes` can be met; else 416.
+        /// Whether the wish for ranges, of a unit that is provided, can be met; else 416.
         range_satisfiable: Satisfiable = Satisfiable::Yes;
         /// Whether there is more than one to choose from: 300.
         multiple_choices: bool = false;
@@ -191,7 +194,7 @@ pub trait Rest: Send + 'static {
     ) -> impl Future<Output = Decision<Content>> + Send;
 
     /// As [`provide`](Rest::provide) for the parts that `range` wishes, in the unit `unit`. Asked for units other than
-    /// `bytes`.
+    /// `bytes`. No part at all is 416.
     fn provide_range(
         &mut self,
         chosen: &Chosen,
