@@ -1,11 +1,15 @@
 //! A request's body, read in pieces with limits of length and time.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::stream;
 use http_body::Body;
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
 use crate::streams::Inbound;
@@ -39,7 +43,7 @@ pub enum Piece {
     Last(Bytes),
 }
 
-/// The limits of a form: `urlencoded` and each header and value of `multipart`.
+/// The limits of a form; its length is also that of the head of a part of `multipart`.
 const FORM: ReadOpts = ReadOpts {
     length: 64_000,
     period: Duration::from_secs(5),
@@ -110,7 +114,11 @@ impl Incoming {
     fn finish(&mut self) -> Result<Bytes, Error> {
         let mut left = Vec::new();
         for inbound in &mut self.inbound {
-            let mut all = inbound.data(left.into())?.to_vec();
+            let mut all = if left.is_empty() {
+                Vec::new()
+            } else {
+                inbound.data(left.into())?.to_vec()
+            };
             all.extend_from_slice(&inbound.finish()?);
             left = all;
         }
@@ -258,8 +266,8 @@ impl Request {
             .map_err(|error| Error::bad_request(format!("the body is no such JSON: {error}")))
     }
 
-    /// Begins to read `multipart/form-data`: fields one after the other, each in pieces or whole. A header or name is of
-    /// at most 64,000 bytes, and so is the whole of it of at most `limit`.
+    /// Begins to read `multipart/form-data`: parts one after the other, each in pieces or whole. All of it is of at most
+    /// `limit` bytes, and the head of a part of at most 64,000, more or less.
     ///
     /// # Errors
     ///
@@ -271,26 +279,46 @@ impl Request {
         let constraints = multer::Constraints::new().size_limit(sizes);
         let (clock, period) = (self.clock().clone(), self.server.limits.body_within);
         let body = &mut self.body;
-        let pieces = futures_util::stream::unfold((body, clock), move |(body, clock)| async move {
-            let data = clock.timeout(period, body.data()).await;
-            let data =
-                data.unwrap_or_else(|_| Some(Err(Error::too_slow("the body came too slowly"))))?;
-            Some((data, (body, clock)))
+        let searched = Arc::new(AtomicUsize::new(0));
+        let from = (body, clock, searched.clone());
+        let pieces = stream::unfold(from, move |(body, clock, searched)| async move {
+            // All that is there would be taken otherwise, without a look at any of it.
+            tokio::task::yield_now().await;
+            let data = if searched.load(Ordering::Relaxed) < FORM.length {
+                let data = clock.timeout(period, body.data()).await;
+                data.unwrap_or_else(|_| Some(Err(Error::too_slow("the body came too slowly"))))?
+            } else {
+                Err(Error::bad_request("the head of a part is too long"))
+            };
+            let length = data.as_ref().map_or(0, Bytes::len);
+            searched.fetch_add(length, Ordering::Relaxed);
+            Some((data, (body, clock, searched)))
         });
         Ok(Multipart {
             inner: multer::Multipart::with_constraints(pieces, boundary, constraints),
+            unread: Arc::default(),
+            searched,
         })
     }
 }
 
+/// The part that was given last, when it is dropped: what was not read of it is skipped.
+type Unread<'a> = Arc<Mutex<Option<multer::Field<'a>>>>;
+
 /// A body of several parts.
 pub struct Multipart<'a> {
     inner: multer::Multipart<'a>,
+    unread: Unread<'a>,
+    /// Bytes that have come while the next part was looked for.
+    searched: Arc<AtomicUsize>,
 }
 
 /// One part of a body.
 pub struct Part<'a> {
-    inner: multer::Field<'a>,
+    /// There until it is dropped.
+    inner: Option<multer::Field<'a>>,
+    unread: Unread<'a>,
+    searched: Arc<AtomicUsize>,
 }
 
 impl<'a> Multipart<'a> {
@@ -300,25 +328,47 @@ impl<'a> Multipart<'a> {
     ///
     /// 400 if the body is malformed or has no end, 413 if it is too long, 408 if it comes too slowly.
     pub async fn next_part(&mut self) -> Result<Option<Part<'a>>, Error> {
+        let unread = self.unread.lock().take();
+        if let Some(mut unread) = unread {
+            while piece_of(&mut unread, &self.searched).await?.is_some() {}
+        }
+        self.searched.store(0, Ordering::Relaxed);
         let next = self.inner.next_field().await.map_err(multipart_error)?;
-        Ok(next.map(|inner| Part { inner }))
+        Ok(next.map(|inner| Part {
+            inner: Some(inner),
+            unread: self.unread.clone(),
+            searched: self.searched.clone(),
+        }))
     }
 }
 
-impl Part<'_> {
+/// A piece of a part. What comes meanwhile is not counted to the search for the next.
+async fn piece_of(
+    part: &mut multer::Field<'_>,
+    searched: &AtomicUsize,
+) -> Result<Option<Bytes>, Error> {
+    searched.store(0, Ordering::Relaxed);
+    part.chunk().await.map_err(multipart_error)
+}
+
+impl<'a> Part<'a> {
+    fn inner(&self) -> &multer::Field<'a> {
+        self.inner.as_ref().expect("it is not dropped")
+    }
+
     /// The name of its field.
     pub fn name(&self) -> Option<&str> {
-        self.inner.name()
+        self.inner().name()
     }
 
     /// The name of its file. It is the peer's word: no path of this machine.
     pub fn file_name(&self) -> Option<&str> {
-        self.inner.file_name()
+        self.inner().file_name()
     }
 
     /// Its headers.
     pub fn headers(&self) -> &http::HeaderMap {
-        self.inner.headers()
+        self.inner().headers()
     }
 
     /// A piece of it; none at its end.
@@ -327,7 +377,8 @@ impl Part<'_> {
     ///
     /// As [`Multipart::next_part`].
     pub async fn read(&mut self) -> Result<Option<Bytes>, Error> {
-        self.inner.chunk().await.map_err(multipart_error)
+        let part = self.inner.as_mut().expect("it is not dropped");
+        piece_of(part, &self.searched).await
     }
 
     /// The whole of it, of at most `limit` bytes.
@@ -344,6 +395,12 @@ impl Part<'_> {
             all.extend_from_slice(&piece);
         }
         Ok(all.freeze())
+    }
+}
+
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        *self.unread.lock() = self.inner.take();
     }
 }
 
