@@ -51,6 +51,9 @@
 //! | `ranges_provided` and a callback for each, `auto` | the same, and [`Rest::provide_range`](crate::Rest::provide_range); `bytes` are cut by themselves |
 //! | `generate_etag` | [`ETag`](crate::ETag) |
 //! | `range_satisfiable` | [`Satisfiable`](crate::Satisfiable) |
+//! | `{true, Uri}` of an acceptor | none: it says whether something is new there, or the answer stands there |
+//! | `range_satisfiable`'s `{false, Text}` | none: the size, if it is known |
+//! | `generate_etag last_modified expires` | asked for once, where a condition or the reply needs them |
 //! | `{stop, …}`, `{{switch_handler, …}, …}` | [`Halt::Stop`](crate::Halt::Stop), [`Halt::Switch`](crate::Halt::Switch), from every callback |
 //! | `media_type`, `language`, `charset` in the request | [`Chosen`](crate::Chosen) |
 //!
@@ -77,6 +80,7 @@
 //! | `{dir, …}`, `{file, …}` | `dir`, `file` |
 //! | `{priv_dir, …}`, `{priv_file, …}` | `embedded`: files within the program |
 //! | `{etag, …}` | of size and date, or of the content where it is embedded |
+//! | a symbolic link that leads out of the directory | as no file |
 //! | `{mimetypes, …}`, `{charset, …}` | by the name's ending, texts as UTF-8; [`Static::header`](crate::Static::header) for what else a reply shall say |
 //! | none | `index`, `precompressed` |
 //!
@@ -88,13 +92,13 @@
 //! | Cowboy | httpd, of [`Request`](crate::Request) |
 //! | --- | --- |
 //! | `method version scheme host port path qs uri peer sock cert` | `method version scheme host port path qs uri peer local tls` |
-//! | `header headers parse_header` | `header headers typed_header` |
-//! | `parse_qs match_qs parse_cookies match_cookies` | the same |
+//! | `header headers parse_header` | `header headers typed_header`; of several lines `header` gives the first, `headers` all |
+//! | `parse_qs match_qs parse_cookies match_cookies` | the same; of a name that comes twice `match_…` takes the first |
 //! | `binding bindings host_info path_info` | `binding binding_bytes binding_int binding_value bindings host_info path_info` |
 //! | `has_body body_length read_body` | the same; [`ReadOpts`](crate::ReadOpts), [`Piece`](crate::Piece) |
 //! | `read_urlencoded_body` | `urlencoded`; and `json`, `body` |
 //! | `read_part read_part_body` | `multipart`: [`Multipart`](crate::Multipart), [`Part`](crate::Part) |
-//! | `set_resp_header set_resp_cookie set_resp_body` | `set_header set_cookie set_body` |
+//! | `set_resp_header set_resp_cookie set_resp_body` | `set_header set_cookie set_body`; `Expires` is said only to remove a cookie: all know `Max-Age` |
 //! | `reply stream_reply stream_body stream_trailers stream_events` | `reply stream send finish finish_with send_event` |
 //! | `delete_resp_header resp_headers resp_header has_resp_header` | `delete_header reply_headers` |
 //! | `has_resp_body` | none: `set_body` is overwritten |
@@ -124,9 +128,17 @@
 //! | `max_received_frame_rate max_reset_stream_rate` and other rates of HTTP/2 | what `h2` counts, seen in the tests |
 //! | `enable_connect_protocol` | none: a WebSocket over HTTP/2 is 501 |
 //!
-//! # REST and WebSocket, where RFCs say otherwise
+//! # Where RFCs say otherwise
 //!
-//! `q=0` refuses in every header; a range without parameters takes types with some; `*` is any language; without an
-//! entity tag `if-none-match` holds nothing; `if-modified-since` is for GET and HEAD; byte ranges are cut at the end of
-//! the body, are for GET, and `if-range` takes dates. A version of the WebSocket protocol other than 13 is 426, a key
-//! that is no key 400. There is no permessage-deflate: decision 0011 says why.
+//! `q=0` refuses in every header, and an empty header wishes nothing; a range without parameters takes types with some,
+//! one with some takes types that have them all; `*` is any language; charsets are chosen for texts alone, their names in
+//! any case. Without an entity tag `if-none-match` holds nothing but `*`; `if-modified-since` is for GET and HEAD; a date of
+//! change that is yet to come is now. Byte ranges are cut at the end of the body, and are for GET; ranges that ask for more
+//! than the body, all together, get it whole; a `range` without a unit is none; `if-range` takes dates. Where there is no
+//! body nothing is said of one: no type, no language, no coding.
+//!
+//! Of the codings that are taken the one wished most is chosen, none that is wished less than `identity`. A reply's length is
+//! its body's, whatever its headers say; a stream's is what they say, and what is beyond it is not sent.
+//!
+//! A version of the WebSocket protocol other than 13 is 426, a key that is no key 400. There is no permessage-deflate:
+//! decision 0011 says why.
