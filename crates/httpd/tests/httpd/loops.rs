@@ -62,6 +62,8 @@ impl Loop for Poll {
             LoopInfo::Message("fall") => panic!("fell"),
             LoopInfo::Message("fail") => Err(Error::bad_request("no")),
             LoopInfo::Message("end") => Ok(Next::Stop),
+            LoopInfo::Message("go") => Ok(Next::Go),
+            LoopInfo::Message("later") => Ok(Next::Timeout(Duration::from_secs(60))),
             LoopInfo::Message(text) if self.events => {
                 req.send_event(&Event::data(text)).await?;
                 Ok(Next::Hibernate)
@@ -193,6 +195,51 @@ async fn a_time_out_comes_again_and_again_and_a_message_puts_it_off() {
     client.through("data: x\n\n").await;
     stage.hand.advance(Duration::from_secs(100)).await;
     assert!(seen.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_message_puts_a_time_out_off_and_may_set_another() {
+    let (stage, mut seen) = stage(Next::Timeout(Duration::from_secs(10)), true).await;
+    let mut client = stage.connect().await;
+    client.say(GET).await;
+    let sender = began(&mut seen).await;
+    client.through("\r\n\r\n").await;
+    for (message, after) in [("go", 10), ("later", 60), ("go", 60)] {
+        let (timeout, _) = stage.until(seen.recv()).await;
+        assert!(matches!(timeout, Some(Seen::Timeout)), "{timeout:?}");
+        // Most of the time passes; then the message begins it anew.
+        let most = Duration::from_secs(if message == "later" { 9 } else { after - 1 });
+        stage.hand.advance(most).await;
+        assert!(seen.try_recv().is_err(), "{message}");
+        sender.send(message).expect("taken");
+        stage
+            .hand
+            .advance(Duration::from_secs(after) - Duration::from_millis(500))
+            .await;
+        assert!(seen.try_recv().is_err(), "{message}");
+        let (timeout, _) = stage.until(seen.recv()).await;
+        assert!(matches!(timeout, Some(Seen::Timeout)), "{timeout:?}");
+    }
+    sender.send("end").expect("taken");
+    client.through("0\r\n\r\n").await;
+}
+
+#[tokio::test]
+async fn a_loop_need_not_read_the_body() {
+    let (stage, mut seen) = stage(Next::Go, false).await;
+    let mut client = stage.connect().await;
+    for body_of in [
+        "Content-Length: 5\r\n\r\nGET /",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nGET /\r\n0\r\n\r\n",
+    ] {
+        client
+            .say(format!("POST / HTTP/1.1\r\nHost: a\r\n{body_of}"))
+            .await;
+        began(&mut seen).await.send("answer").expect("taken");
+        let reply = client.reply().await;
+        assert_eq!((status(&reply), body(&reply)), (200, "answer"));
+        assert_eq!(ended(&mut seen).await, Reason::Stop);
+    }
 }
 
 #[tokio::test]

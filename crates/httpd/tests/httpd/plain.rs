@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::stage::{Served, Stage, any, body, status, told};
 use httpd::{
-    CookieOptions, Dispatch, Error, Fixed, Host, Options, Outcome, Path, Piece, ReadOpts, Reason,
-    ReplyError, Request, Routes, Verdict, field, handler_fn,
+    CookieOptions, Dispatch, Error, Fixed, Host, Outcome, Path, Piece, ReadOpts, Reason,
+    ReplyError, Request, Routes, field, handler_fn,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -582,44 +582,4 @@ async fn routes_change_under_open_connections() {
     assert_eq!(body(&client.get("/x").await), "x");
     assert!(routes.remove("mod_x"));
     assert_eq!(status(&client.get("/x").await), 400, "no host is left");
-}
-
-struct Count;
-
-impl httpd::Middleware for Count {
-    fn execute<'a>(
-        &'a self,
-        req: &'a mut Request,
-    ) -> futures_util::future::BoxFuture<'a, Result<Verdict, Error>> {
-        Box::pin(async {
-            match req.path() {
-                "/stop" => Ok(Verdict::Stop),
-                "/refuse" => Err(Error::new(httpd::http::StatusCode::FORBIDDEN, "no")),
-                "/panic" => panic!("fell"),
-                _ => {
-                    let seen = req.env_ref().get::<u32>().copied().unwrap_or(0);
-                    req.env().insert(seen + 1);
-                    Ok(Verdict::Go)
-                }
-            }
-        })
-    }
-}
-
-#[tokio::test]
-async fn middlewares_come_in_order_and_may_stop() {
-    let routes = any(vec![path("/[...]", |req| {
-        Box::pin(async {
-            let seen = req.env_ref().get::<u32>().copied();
-            req.reply_text(200, format!("{seen:?}"))?;
-            Ok(Outcome::Done)
-        })
-    })]);
-    let options = Options::default().before_router(Count).after_router(Count);
-    let stage = Stage::with(routes, options, None).await;
-    let mut client = stage.connect().await;
-    assert_eq!(body(&client.get("/").await), "Some(2)");
-    for (path, code) in [("/stop", 204), ("/refuse", 403), ("/panic", 500)] {
-        assert_eq!(status(&client.get(path).await), code, "{path}");
-    }
 }

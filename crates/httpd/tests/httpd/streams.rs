@@ -67,6 +67,25 @@ async fn compressing() -> Stage {
         Path::to("/short", Fixed::text(200, "short")),
         Path::to("/image", Fixed::new(200, "image/png", LONG.repeat(20))),
         Path::to("/tagged", Static::file(folder.path().join("a.txt"))),
+        // With the headers that the query names.
+        Path::to(
+            "/with",
+            handler_fn((), |req: &mut Request, (): &mut ()| {
+                Box::pin(async {
+                    req.set_header("content-type", "text/plain")?;
+                    for (name, value) in req.parse_qs()? {
+                        req.set_header(name, value)?;
+                    }
+                    match req.header("x-status") {
+                        None => req.reply(200, (), LONG.repeat(20))?,
+                        Some(_) => req.reply(204, (), "")?,
+                    }
+                    Ok(Outcome::Done)
+                })
+            }),
+        ),
+        Path::to("/300", Fixed::text(200, "x".repeat(300))),
+        Path::to("/301", Fixed::text(200, "x".repeat(301))),
         Path::to(
             "/stream",
             handler_fn((), |req: &mut Request, (): &mut ()| {
@@ -134,6 +153,113 @@ async fn replies_are_compressed_for_those_who_take_it() {
         !head.contains("content-encoding") && head.contains("content-length: 880\r\n"),
         "{head}"
     );
+}
+
+#[tokio::test]
+async fn what_is_compressed_and_what_it_says_it_varies_by() {
+    let stage = compressing().await;
+    const VARY: &[&str] = &["accept-encoding"];
+    const GZIP: &str = "Accept-Encoding: gzip\r\n";
+    for (target, headers, coding, vary) in [
+        ("/300", GZIP, None, VARY),
+        ("/301", GZIP, Some("gzip"), VARY),
+        ("/tagged", GZIP, None, VARY),
+        ("/nowhere", GZIP, None, VARY),
+        (
+            "/with",
+            "Accept-Encoding: gzip\r\nX-Status: 204\r\n",
+            None,
+            VARY,
+        ),
+        ("/with?etag=W/%22x%22", GZIP, None, VARY),
+        ("/with?content-range=bytes+0-1/2", GZIP, None, VARY),
+        ("/with?content-encoding=x", GZIP, Some("x"), VARY),
+        ("/with?cache-control=no-transform", GZIP, None, VARY),
+        ("/with?cache-control=public,+No-Transform", GZIP, None, VARY),
+        (
+            "/with?cache-control=x-no-transform",
+            GZIP,
+            Some("gzip"),
+            VARY,
+        ),
+        (
+            "/with?content-type=Application/JSON;x=y",
+            GZIP,
+            Some("gzip"),
+            VARY,
+        ),
+        (
+            "/with?content-type=application/problem%2Bjson",
+            GZIP,
+            Some("gzip"),
+            VARY,
+        ),
+        (
+            "/with?content-type=image/svg%2Bxml",
+            GZIP,
+            Some("gzip"),
+            VARY,
+        ),
+        ("/with?content-type=application/zip", GZIP, None, VARY),
+        ("/with?content-length=7", GZIP, Some("gzip"), VARY),
+        // What is said already is not said again.
+        ("/with?vary=*", GZIP, Some("gzip"), &["*"]),
+        (
+            "/with?vary=x,+Accept-Encoding",
+            GZIP,
+            Some("gzip"),
+            &["x, Accept-Encoding"],
+        ),
+        (
+            "/with?vary=accept",
+            GZIP,
+            Some("gzip"),
+            &["accept", "accept-encoding"],
+        ),
+        // By what is wished most; all lines of the header are one.
+        (
+            "/long",
+            "Accept-Encoding: br;q=0.1, gzip\r\n",
+            Some("gzip"),
+            VARY,
+        ),
+        (
+            "/long",
+            "Accept-Encoding: gzip;q=0.5\r\nAccept-Encoding: br\r\n",
+            Some("br"),
+            VARY,
+        ),
+        (
+            "/long",
+            "Accept-Encoding: gzip\r\nAccept-Encoding: x;q=y\r\n",
+            None,
+            VARY,
+        ),
+        (
+            "/long",
+            "Accept-Encoding: gzip;q=0.5, identity\r\n",
+            None,
+            VARY,
+        ),
+    ] {
+        let (head, body) = reply(&stage, &get(target, headers)).await;
+        let line = |name: &str| -> Vec<String> {
+            let values = head.lines().filter_map(|line| line.strip_prefix(name));
+            values.map(str::to_owned).collect()
+        };
+        let found = line("content-encoding: ");
+        assert_eq!(found, Vec::from_iter(coding), "{target} {headers}\n{head}");
+        assert_eq!(line("vary: "), vary, "{target}\n{head}");
+        if head.starts_with("HTTP/1.1 200") {
+            assert_eq!(line("content-length: "), [body.len().to_string()], "{head}");
+        }
+        if coding == Some("gzip") {
+            assert!(gunzip(&body).len() > 300, "{target}");
+        }
+    }
+    // A text like that has few words.
+    let (_, long) = reply(&stage, &get("/long", GZIP)).await;
+    assert!(long.len() * 4 < LONG.len() * 20, "{}", long.len());
 }
 
 #[tokio::test]
@@ -285,4 +411,58 @@ async fn the_end_of_each_request_is_counted() {
     let refused = stage.talk("GET / HTTP/1.1\r\n\r\n").await;
     assert_eq!(status(&refused), 400);
     assert_eq!(seen.recv().await.expect("counted").status, Some(400));
+}
+
+#[tokio::test]
+async fn requests_of_other_codings_are_left_to_the_handler() {
+    let shows = handler_fn((), |req: &mut Request, (): &mut ()| {
+        Box::pin(async {
+            let codings = req.headers().get_all("content-encoding").iter();
+            let codings: Vec<_> = codings.collect();
+            let text = format!("{codings:?} {:?} ", req.body_length());
+            let body = req.body(1000).await?;
+            req.reply(200, (), text + &String::from_utf8_lossy(&body))?;
+            Ok(Outcome::Done)
+        })
+    });
+    let options = Options::default().stream(Decompress::default());
+    let stage = Stage::with(any(vec![Path::to("/", shows)]), options, None).await;
+    let (zipped, two) = (gzip(b"text"), [gzip(b"te"), gzip(b"xt")].concat());
+    let behind = [&zipped[..], b"and more"].concat();
+    for (headers, bytes, code, wanted) in [
+        ("", &b"text"[..], 200, "[] Some(4) text"),
+        (
+            "Content-Encoding: br\r\n",
+            b"text",
+            200,
+            "[\"br\"] Some(4) text",
+        ),
+        (
+            "Content-Encoding: gzip, br\r\n",
+            b"text",
+            200,
+            "[\"gzip, br\"] Some(4) text",
+        ),
+        (
+            "Content-Encoding: gzip\r\nContent-Encoding: br\r\n",
+            b"text",
+            200,
+            "[\"gzip\", \"br\"] Some(4) text",
+        ),
+        ("Content-Encoding: GZip\r\n", &zipped, 200, "[] None text"),
+        ("Content-Encoding: x-gzip\r\n", &zipped, 200, "[] None text"),
+        // One member behind the other is one text (RFC 1952 §2.2); what is no member is none.
+        ("Content-Encoding: gzip\r\n", &two, 200, "[] None text"),
+        ("Content-Encoding: gzip\r\n", &behind, 400, ""),
+    ] {
+        let mut client = stage.connect().await;
+        let length = bytes.len();
+        let head =
+            format!("POST / HTTP/1.1\r\nHost: a\r\n{headers}Content-Length: {length}\r\n\r\n");
+        client.say([head.as_bytes(), bytes].concat()).await;
+        let reply = client.reply().await;
+        assert_eq!(status(&reply), code, "{headers}\n{reply}");
+        assert!(reply.ends_with(wanted), "{headers}\n{reply}");
+        assert!(reply.contains("accept-encoding: gzip\r\n"), "{reply}");
+    }
 }

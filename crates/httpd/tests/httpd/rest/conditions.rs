@@ -1,4 +1,4 @@
-//! Conditional requests (RFC 9110 §13) and ranges (§14).
+//! Conditional requests (RFC 9110 §13).
 
 use super::*;
 
@@ -109,106 +109,136 @@ async fn conditions() {
             200,
             &[],
         ),
-    ])
-    .await;
-}
-
-fn ranged(set: &mut Set) {
-    set.ranges = Some(vec!["bytes", "lines"]);
-    tagged(set);
-    dated(set);
-}
-
-#[tokio::test]
-async fn ranges() {
-    play(&[
-        (ranged, "GET", 200, &["accept-ranges: bytes, lines\r\n"]),
-        (same, "GET\nrange: bytes=0-1", 200, &["0123456789"]),
-        (
-            ranged,
-            "GET\nrange: bytes=2-4",
-            206,
-            &[
-                "content-range: bytes 2-4/10\r\n",
-                "content-length: 3\r\n",
-                "\r\n\r\n234",
-            ],
-        ),
-        (
-            ranged,
-            "GET\nrange: bytes=-3",
-            206,
-            &["content-range: bytes 7-9/10\r\n", "\r\n\r\n789"],
-        ),
-        (
-            ranged,
-            "GET\nrange: bytes=8-10",
-            206,
-            &["content-range: bytes 8-9/10\r\n"],
-        ),
-        (
-            ranged,
-            "GET\nrange: bytes=10-",
-            416,
-            &["content-range: bytes */10\r\n"],
-        ),
-        (ranged, "GET\nrange: bytes=x", 416, &[]),
-        (ranged, "GET\nrange: pages=1-2", 200, &[]),
-        (ranged, "GET\nrange: nonsense", 200, &[]),
-        (
-            ranged,
-            "HEAD\nrange: bytes=0-1",
-            200,
-            &["content-length: 10\r\n"],
-        ),
-        (
-            ranged,
-            "GET\nrange: bytes=0-1, 8-",
-            206,
-            &[
-                "content-type: multipart/byteranges; boundary=",
-                "content-type: text/html\r\ncontent-range: bytes 0-1/10\r\n\r\n01\r\n--",
-                "content-range: bytes 8-9/10\r\n\r\n89\r\n--",
-            ],
-        ),
-        (ranged, "GET\nrange: bytes=0-1\nif-range: \"t\"", 206, &[]),
-        (ranged, "GET\nrange: bytes=0-1\nif-range: \"x\"", 200, &[]),
-        (ranged, "GET\nrange: bytes=0-1\nif-range: W/\"t\"", 200, &[]),
-        (
-            ranged,
-            "GET\nrange: bytes=0-1\nif-range: Sun, 09 Sep 2001 01:46:40 GMT",
-            206,
-            &[],
-        ),
-        (
-            ranged,
-            "GET\nrange: bytes=0-1\nif-range: Sun, 09 Sep 2001 01:46:41 GMT",
-            200,
-            &[],
-        ),
-        (
-            ranged,
-            "GET\nrange: lines=1",
-            206,
-            &["content-range: lines 1/9\r\n", "part"],
-        ),
-        (
-            ranged,
-            "GET\nrange: lines=1,2",
-            206,
-            &[
-                "content-range: lines 1/9\r\n",
-                "content-range: lines 2/9\r\n",
-            ],
-        ),
         (
             |set| {
-                ranged(set);
-                set.satisfiable = Satisfiable::No(Some(9));
+                tagged(set);
+                set.types = vec!["text/html", "text/plain"];
+                set.languages = Some(vec!["de"]);
+                set.says = "no body";
             },
-            "GET\nrange: lines=1",
-            416,
-            &["content-range: lines */9\r\n"],
+            "GET\nif-none-match: *",
+            304,
+            &["vary: accept\r\n", "etag: \"t\"\r\n", "!content-", "!no body"],
+        ),
+        // Lines of one header are one list.
+        (
+            tagged,
+            "GET\nif-match: \"x\"\nif-match: \"t\"",
+            200,
+            &[],
+        ),
+        (
+            tagged,
+            "PUT\ncontent-type: text/plain\nif-match: \"t\"",
+            204,
+            &[],
+        ),
+        // What stands between the quotes is bytes: a backslash, or what is no ASCII.
+        (
+            |set| set.etag = Some(ETag::strong("\\")),
+            "PUT\ncontent-type: text/plain\nif-match: \"\\\"",
+            204,
+            &[],
+        ),
+        (
+            tagged,
+            "PUT\ncontent-type: text/plain\nif-match: \"\u{e9}\"",
+            412,
+            &[],
+        ),
+        (
+            |set| set.etag = Some(ETag::strong("\u{e9}")),
+            "PUT\ncontent-type: text/plain\nif-match: \"\u{e9}\"",
+            204,
+            &[],
+        ),
+        (tagged, "GET\nif-match:", 400, &[]),
+        (tagged, "GET\nif-match: \"t\" \"x\"", 400, &[]),
+        (tagged, "GET\nif-none-match: *, \"t\"", 400, &[]),
+        (tagged, "POST\nif-none-match: W/\"t\"", 412, &[]),
+        (tagged, "DELETE\nif-none-match: \"x\"", 500, &[]),
+        (
+            |set| set.etag = Some(ETag::weak("t")),
+            "GET\nif-none-match: \"t\"",
+            304,
+            &["etag: W/\"t\"\r\n"],
+        ),
+        (same, "GET\nif-none-match: *", 304, &["!etag"]),
+        (same, "PUT\nif-match: *\ncontent-type: text/plain", 204, &[]),
+        // Both tags: each has its say.
+        (
+            tagged,
+            "GET\nif-match: \"t\"\nif-none-match: \"t\"",
+            304,
+            &[],
+        ),
+        (
+            tagged,
+            "GET\nif-match: \"x\"\nif-none-match: \"t\"",
+            412,
+            &[],
+        ),
+        (
+            dated,
+            "GET\nif-unmodified-since: Sun, 09 Sep 2001 01:46:40 GMT\nif-modified-since: Sun, 09 Sep 2001 01:46:40 GMT",
+            304,
+            &[],
+        ),
+        (
+            dated,
+            "PUT\ncontent-type: text/plain\nif-unmodified-since: Sun, 09 Sep 2001 01:46:39 GMT",
+            412,
+            &[],
+        ),
+        (
+            dated,
+            "PUT\ncontent-type: text/plain\nif-unmodified-since: yesterday",
+            204,
+            &[],
+        ),
+        (
+            dated,
+            "POST\ncontent-type: text/plain\nif-modified-since: Sun, 09 Sep 2001 01:46:40 GMT",
+            204,
+            &[],
+        ),
+        (
+            dated,
+            "HEAD\nif-modified-since: Sun, 09 Sep 2001 01:46:40 GMT",
+            304,
+            &[],
+        ),
+        // The forms of dates that are obsolete are read (RFC 9110 §5.6.7), a list of dates is none.
+        (
+            dated,
+            "GET\nif-modified-since: Sunday, 09-Sep-01 01:46:40 GMT",
+            304,
+            &[],
+        ),
+        (
+            dated,
+            "GET\nif-modified-since: Sun Sep  9 01:46:40 2001",
+            304,
+            &[],
+        ),
+        (
+            dated,
+            "GET\nif-modified-since: Sun, 09 Sep 2001 01:46:40 GMT\nif-modified-since: Sun, 09 Sep 2001 01:46:40 GMT",
+            200,
+            &[],
+        ),
+        // Nothing has changed later than now, which is 2030 on the stage.
+        (
+            |set| set.modified = Some(2_000_000_000),
+            "GET",
+            200,
+            &["last-modified: Tue, 01 Jan 2030 00:00:00 GMT\r\n"],
+        ),
+        (
+            |set| set.modified = Some(2_000_000_000),
+            "GET\nif-modified-since: Tue, 01 Jan 2030 00:00:00 GMT",
+            304,
+            &[],
         ),
     ])
     .await;

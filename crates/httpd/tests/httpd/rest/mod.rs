@@ -1,21 +1,25 @@
 //! The decision flow, by table: a resource as it is set, a request, and what must be replied.
 
 mod conditions;
+mod flow;
 mod methods;
 mod negotiation;
+mod ranges;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::stage::{Stage, any, body, status};
+use crate::stage::{Client, Stage, any, body, status};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use httpd::http::Method;
 use httpd::{
     Accepted, Chosen, Content, Decision, ETag, Error, Halt, Handler, HandlerType, MediaType,
-    Outcome, Path, RangePart, Reason, Request, Rest, Satisfiable,
+    Outcome, Path, RangePart, Reason, Request, Rest, Satisfiable, Source,
 };
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 /// A resource whose callbacks give what is set.
@@ -31,6 +35,7 @@ struct Set {
     limited: Option<&'static str>,
     content_headers: bool,
     entity_length: bool,
+    asks: bool,
     types: Vec<&'static str>,
     open_type: bool,
     languages: Option<Vec<&'static str>>,
@@ -51,12 +56,18 @@ struct Set {
     deletes: bool,
     completes: bool,
     takes: Vec<Option<&'static str>>,
+    open_takes: bool,
     accepted: Accepted,
     located: Option<&'static str>,
     says: &'static str,
     content: Option<&'static str>,
-    halt: Option<&'static str>,
+    /// Its content is read as it is sent, and is said to have so many bytes.
+    source: Option<u64>,
+    /// The callback in which it halts, and how.
+    halt: Option<(&'static str, &'static str)>,
     ends: Option<mpsc::UnboundedSender<Reason>>,
+    /// The callbacks that were asked.
+    asked: Arc<Mutex<Vec<&'static str>>>,
 }
 
 const METHODS: [Method; 7] = [
@@ -81,6 +92,7 @@ fn usual() -> Set {
         limited: None,
         content_headers: true,
         entity_length: true,
+        asks: true,
         types: vec!["text/html"],
         open_type: false,
         languages: None,
@@ -101,12 +113,15 @@ fn usual() -> Set {
         deletes: false,
         completes: true,
         takes: vec![Some("text/plain")],
+        open_takes: false,
         accepted: Accepted::Yes,
         located: None,
         says: "",
         content: Some("0123456789"),
+        source: None,
         halt: None,
         ends: None,
+        asked: Arc::default(),
     }
 }
 
@@ -136,9 +151,44 @@ impl HandlerType for Elsewhere {
     }
 }
 
+/// Bytes that are read four at a time, and the length that is said of them.
+struct Slow(&'static str, u64);
+
+impl Source for Slow {
+    fn length(&self) -> u64 {
+        self.1
+    }
+
+    fn read(&mut self, from: u64, most: usize) -> BoxFuture<'_, Result<Bytes, Error>> {
+        let left = self.0.as_bytes().get(from as usize..).unwrap_or_default();
+        let piece = left[..left.len().min(most).min(4)].to_vec();
+        std::future::ready(Ok(piece.into())).boxed()
+    }
+}
+
+impl Set {
+    /// Notes that a callback is asked, and halts in it if that is set.
+    async fn asked_for(&mut self, name: &'static str, req: &mut Request) -> Decision<()> {
+        self.asked.lock().expect("nobody panics with it").push(name);
+        match self.halt.filter(|(place, _)| *place == name) {
+            None => Ok(()),
+            Some((_, "stop")) => {
+                req.reply_text(298, "stopped")?;
+                Err(Halt::Stop)
+            }
+            Some((_, "silent")) => Err(Halt::Stop),
+            Some((_, "switch")) => Err(Halt::Switch(Box::new(Elsewhere(self.ends.take())))),
+            Some((_, "error")) => Err(Error::too_large("no").into()),
+            Some((_, "fall")) => panic!("fell"),
+            Some(_) => std::future::pending().await,
+        }
+    }
+}
+
 macro_rules! given {
     ($($name:ident: $value:ty = |$set:ident| $given:expr;)*) => {
-        $(async fn $name(&mut self, _req: &mut Request) -> Decision<$value> {
+        $(async fn $name(&mut self, req: &mut Request) -> Decision<$value> {
+            self.asked_for(stringify!($name), req).await?;
             let $set = &*self;
             Ok($given)
         })*
@@ -153,9 +203,11 @@ impl Rest for Set {
         allowed_methods: Vec<Method> = |set| set.allowed.clone();
         malformed_request: bool = |set| set.malformed;
         is_authorized: Option<String> = |set| set.challenge.map(str::to_owned);
+        forbidden: bool = |set| set.forbidden;
         rate_limited: Option<String> = |set| set.limited.map(str::to_owned);
         valid_content_headers: bool = |set| set.content_headers;
         valid_entity_length: bool = |set| set.entity_length;
+        negotiates_type: bool = |set| set.asks;
         content_types_provided: Vec<MediaType> = |set| set.types.iter().map(|of| {
             let of = MediaType::new(of);
             if set.open_type { of.any_params() } else { of }
@@ -176,37 +228,35 @@ impl Rest for Set {
         expires: Option<SystemTime> = |set| set.expires.map(time);
         multiple_choices: bool = |set| set.choices;
         delete_completed: bool = |set| set.completes;
-        content_types_accepted: Vec<Option<MediaType>> = |set| set.takes.iter().map(|of| of.map(MediaType::new)).collect();
-    }
-
-    async fn forbidden(&mut self, req: &mut Request) -> Decision<bool> {
-        match self.halt {
-            Some("stop") => {
-                req.reply_text(298, "stopped")?;
-                Err(Halt::Stop)
-            }
-            Some("silent") => Err(Halt::Stop),
-            Some("switch") => Err(Halt::Switch(Box::new(Elsewhere(self.ends.take())))),
-            Some("error") => Err(Error::too_large("no").into()),
-            Some("fall") => panic!("fell"),
-            Some("wait") => std::future::pending().await,
-            _ => Ok(self.forbidden),
-        }
+        content_types_accepted: Vec<Option<MediaType>> = |set| set.takes.iter().map(|of| {
+            let of = of.map(MediaType::new);
+            if set.open_takes { of.map(MediaType::any_params) } else { of }
+        }).collect();
     }
 
     async fn options(&mut self, req: &mut Request) -> Decision<()> {
+        self.asked_for("options", req).await?;
         req.set_body(self.says);
         Ok(())
     }
 
     async fn delete_resource(&mut self, req: &mut Request) -> Decision<bool> {
+        self.asked_for("delete_resource", req).await?;
         req.set_body(self.says);
         Ok(self.deletes)
     }
 
     async fn provide(&mut self, chosen: &Chosen, req: &mut Request) -> Decision<Content> {
+        self.asked_for("provide", req).await?;
         req.set_header("x-number", chosen.number.to_string())?;
-        Ok(self.content.map_or(Content::None, Content::from))
+        let (language, charset) = (chosen.language.as_deref(), chosen.charset.as_deref());
+        let of_text = format!("{} {language:?} {charset:?}", chosen.media);
+        req.set_header("x-chosen", of_text)?;
+        Ok(match (self.content, self.source) {
+            (None, _) => Content::None,
+            (Some(text), None) => Content::from(text),
+            (Some(text), Some(length)) => Content::Source(Box::new(Slow(text, length))),
+        })
     }
 
     async fn provide_range(
@@ -214,17 +264,20 @@ impl Rest for Set {
         _chosen: &Chosen,
         unit: &str,
         range: &str,
-        _req: &mut Request,
+        req: &mut Request,
     ) -> Decision<Vec<RangePart>> {
+        self.asked_for("provide_range", req).await?;
         assert_eq!(unit, "lines");
         let part = |range: &str| RangePart {
             range: format!("{range}/9"),
             body: "part".into(),
         };
-        Ok(range.split(',').map(part).collect())
+        let wished = range.split(',').filter(|range| *range != "none");
+        Ok(wished.map(part).collect())
     }
 
     async fn accept(&mut self, taken: usize, req: &mut Request) -> Decision<Accepted> {
+        self.asked_for("accept", req).await?;
         req.set_header("x-taken", taken.to_string())?;
         if let Some(to) = self.located {
             req.set_header("location", to)?;
@@ -242,7 +295,7 @@ impl Rest for Set {
 
 /// Serves the resource that is set at the moment.
 #[derive(Clone)]
-struct Current(Arc<std::sync::Mutex<Set>>);
+struct Current(Arc<Mutex<Set>>);
 
 impl Handler for Current {
     async fn init(&mut self, _req: &mut Request) -> Result<Outcome, Error> {
@@ -251,42 +304,76 @@ impl Handler for Current {
     }
 }
 
-/// What is changed in the usual resource, the request behind its host, the status, and what the reply must hold
-/// (with `!` before it: must not).
-type Case = (fn(&mut Set), &'static str, u16, &'static [&'static str]);
+/// A resource, and somebody who asks for it over one connection.
+struct Play {
+    set: Arc<Mutex<Set>>,
+    client: Client<TcpStream>,
+    _stage: Stage,
+}
 
-async fn play(cases: &[Case]) {
-    let set = Arc::new(std::sync::Mutex::new(usual()));
-    let stage = Stage::new(any(vec![Path::to("/", Current(set.clone()))])).await;
-    let mut client = stage.connect().await;
-    for (number, (change, request, code, wanted)) in cases.iter().enumerate() {
+impl Play {
+    async fn new() -> Play {
+        let set = Arc::new(Mutex::new(usual()));
+        let stage = Stage::new(any(vec![Path::to("/", Current(set.clone()))])).await;
+        Play {
+            set,
+            client: stage.connect().await,
+            _stage: stage,
+        }
+    }
+
+    /// The reply to a request, given by its method and its headers in lines, for a resource that is as usual but for
+    /// `change`; and the callbacks that were asked for it.
+    async fn ask(
+        &mut self,
+        change: impl FnOnce(&mut Set),
+        request: &str,
+    ) -> (String, Vec<&'static str>) {
         let mut changed = usual();
         change(&mut changed);
-        *set.lock().expect("nobody panics with it") = changed;
+        let asked = changed.asked.clone();
+        *self.set.lock().expect("nobody panics with it") = changed;
         let (method, headers) = request.split_once('\n').unwrap_or((request, ""));
         let headers: String = headers.lines().map(|line| format!("{line}\r\n")).collect();
-        client
+        self.client
             .say(format!("{method} / HTTP/1.1\r\nHost: a\r\n{headers}\r\n"))
             .await;
         let reply = if method == "HEAD" {
-            client.through("\r\n\r\n").await
+            self.client.through("\r\n\r\n").await
         } else {
-            client.reply().await
+            self.client.reply().await
         };
-        assert_eq!(status(&reply), *code, "{number}: {request}\n{reply}");
-        for wanted in *wanted {
-            match wanted.strip_prefix('!') {
-                Some(unwanted) => assert!(
-                    !reply.contains(unwanted),
-                    "{number}: {request}: {unwanted}\n{reply}"
-                ),
-                None => assert!(
-                    reply.contains(wanted),
-                    "{number}: {request}: {wanted}\n{reply}"
-                ),
+        let asked = asked.lock().expect("nobody panics with it").clone();
+        (reply, asked)
+    }
+}
+
+/// What is changed in the usual resource.
+type Change = fn(&mut Set);
+
+/// What is changed in the usual resource, the request behind its host, the status, and what the reply must hold
+/// (with `!` before it: must not).
+type Case = (Change, &'static str, u16, &'static [&'static str]);
+
+async fn play(cases: &[Case]) {
+    let mut play = Play::new().await;
+    let mut wrong = Vec::new();
+    for (number, (change, request, code, wanted)) in cases.iter().enumerate() {
+        let (reply, _) = play.ask(change, request).await;
+        if status(&reply) != *code {
+            wrong.push(format!("{number}: {request}: not {code}\n{reply}"));
+        }
+        for word in *wanted {
+            let is_good = match word.strip_prefix('!') {
+                Some(unwanted) => !reply.contains(unwanted),
+                None => reply.contains(word),
+            };
+            if !is_good {
+                wrong.push(format!("{number}: {request}: {word}\n{reply}"));
             }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 fn same(_set: &mut Set) {}
@@ -301,92 +388,4 @@ fn dated(set: &mut Set) {
 
 fn tagged(set: &mut Set) {
     set.etag = Some(ETag::strong("t"));
-}
-
-#[tokio::test]
-async fn before_there_is_a_resource() {
-    play(&[
-        (|set| set.available = false, "GET", 503, &[]),
-        (same, "BREW", 501, &[]),
-        (|set| set.too_long = true, "GET", 414, &["!allow"]),
-        (
-            |set| set.allowed = vec![Method::GET, Method::HEAD],
-            "POST",
-            405,
-            &["allow: GET, HEAD\r\n"],
-        ),
-        (|set| set.malformed = true, "GET", 400, &["allow: "]),
-        (
-            |set| set.challenge = Some("Basic realm=\"x\""),
-            "GET",
-            401,
-            &["www-authenticate: Basic realm=\"x\"\r\n"],
-        ),
-        (|set| set.forbidden = true, "GET", 403, &[]),
-        (
-            |set| set.limited = Some("7"),
-            "GET",
-            429,
-            &["retry-after: 7\r\n"],
-        ),
-        (|set| set.content_headers = false, "GET", 501, &[]),
-        (|set| set.entity_length = false, "GET", 413, &[]),
-        (
-            same,
-            "OPTIONS",
-            200,
-            &[
-                "allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n",
-                "content-length: 0",
-            ],
-        ),
-        (|set| set.says = "said", "OPTIONS", 200, &["said"]),
-        (|set| set.halt = Some("stop"), "GET", 298, &["stopped"]),
-        (|set| set.halt = Some("silent"), "GET", 204, &[]),
-        (|set| set.halt = Some("switch"), "GET", 299, &["elsewhere"]),
-        (|set| set.halt = Some("error"), "GET", 413, &[]),
-    ])
-    .await;
-}
-
-#[tokio::test]
-async fn the_end_is_told_once() {
-    let (ends, mut heard) = mpsc::unbounded_channel();
-    for (halt, reason) in [
-        (None, Reason::Normal),
-        (Some("stop"), Reason::Stop),
-        (Some("switch"), Reason::Stop),
-        (Some("error"), Reason::Error(Error::too_large("no"))),
-        (Some("fall"), Reason::Panic("fell".into())),
-        (Some("wait"), Reason::Disconnected),
-    ] {
-        let set = Set {
-            halt,
-            ends: Some(ends.clone()),
-            ..usual()
-        };
-        let current = Current(Arc::new(std::sync::Mutex::new(set)));
-        let stage = Stage::new(any(vec![Path::to("/", current)])).await;
-        if reason == Reason::Disconnected {
-            let mut client = stage.connect().await;
-            client.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-            client.io.shutdown().await.expect("shut");
-            assert_eq!(client.rest().await, "");
-        } else {
-            stage.get("/").await;
-        }
-        assert_eq!(heard.recv().await, Some(reason), "{halt:?}");
-        assert!(heard.try_recv().is_err(), "{halt:?}");
-    }
-    let malformed = Set {
-        ends: Some(ends),
-        ..usual()
-    };
-    let current = Current(Arc::new(std::sync::Mutex::new(malformed)));
-    let stage = Stage::new(any(vec![Path::to("/", current)])).await;
-    let reply = stage
-        .talk("GET / HTTP/1.1\r\nHost: a\r\nAccept: x\r\nConnection: close\r\n\r\n")
-        .await;
-    assert_eq!((status(&reply), body(&reply)), (400, ""));
-    assert!(matches!(heard.recv().await, Some(Reason::Error(_))));
 }

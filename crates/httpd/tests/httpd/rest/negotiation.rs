@@ -129,3 +129,181 @@ async fn negotiation() {
     ])
     .await;
 }
+
+#[tokio::test]
+async fn what_is_said_oddly() {
+    play(&[
+        // Nothing wished is all wished.
+        (same, "GET\naccept:", 200, &[]),
+        (same, "GET\naccept: , ,", 200, &[]),
+        (
+            |set| {
+                set.languages = Some(vec!["de"]);
+                set.charsets = Some(vec!["utf-8"]);
+            },
+            "GET\naccept-language:\naccept-charset: ,",
+            200,
+            &["content-language: de\r\n", "charset=utf-8\r\n"],
+        ),
+        // Lines of one header are one list.
+        (
+            |set| set.types = vec!["text/html", "application/json"],
+            "GET\naccept: application/json;q=0.1\naccept: text/html;q=0.2",
+            200,
+            &["content-type: text/html\r\n"],
+        ),
+        (same, "GET\naccept: image/png\naccept: x", 400, &[]),
+        // What is no text is no token.
+        (same, "GET\naccept: text/\u{e9}", 400, &[]),
+        (
+            |set| set.charsets = Some(vec!["utf-8"]),
+            "GET\naccept-charset: utf-8;q=1.5",
+            400,
+            &[],
+        ),
+        (
+            |set| set.charsets = Some(vec!["utf-8"]),
+            "GET\naccept-charset: *",
+            200,
+            &["charset=utf-8\r\n"],
+        ),
+        (same, "GET\naccept: text/html;q=0", 406, &[]),
+        (same, "GET\naccept: text/html;q=0, */*", 406, &[]),
+        (same, "GET\naccept: */*;q=0.001", 200, &[]),
+        // Parameters behind the weight are none of the type's.
+        (same, "GET\naccept: text/html;q=0.5;level=1", 200, &[]),
+        (same, "GET\naccept: text/html;level=1", 406, &[]),
+        (same, "DELETE\naccept: image/png", 406, &[]),
+        (same, "PUT\naccept: image/png", 406, &[]),
+        (same, "OPTIONS\naccept: image/png", 200, &[]),
+        (
+            |set| set.languages = Some(vec!["en"]),
+            "GET\naccept-language: en-GB",
+            406,
+            &[],
+        ),
+        (
+            |set| set.languages = Some(vec!["de", "EN-gb"]),
+            "GET\naccept-language: en-gb, de;q=0.9",
+            200,
+            &["content-language: EN-gb\r\n"],
+        ),
+        // A resource that does not choose.
+        (
+            |set| {
+                set.asks = false;
+                set.types = vec!["text/html", "application/json"];
+            },
+            "GET\naccept: application/json",
+            200,
+            &["content-type: text/html\r\n", "!vary"],
+        ),
+        (|set| set.asks = false, "GET\naccept: x", 200, &[]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn charsets_and_what_is_told_of_the_choice() {
+    play(&[
+        (
+            |set| {
+                set.types = vec!["text/html", "application/json"];
+                set.languages = Some(vec!["de", "en"]);
+                set.charsets = Some(vec!["utf-8", "latin1"]);
+                set.variances = vec!["x-a"];
+            },
+            "GET\naccept-language: en\naccept-charset: latin1",
+            200,
+            &[
+                "vary: accept-charset, accept-language, accept, x-a\r\n",
+                "x-chosen: text/html Some(\"en\") Some(\"latin1\")\r\n",
+                "content-type: text/html; charset=latin1\r\n",
+            ],
+        ),
+        // All of it stands before what is replied to other methods too.
+        (
+            |set| {
+                set.types = vec!["text/html", "application/json"];
+                set.says = "taken";
+            },
+            "POST\ncontent-type: text/plain\naccept: application/json",
+            200,
+            &["content-type: application/json\r\n", "vary: accept\r\n"],
+        ),
+        // The charset of a type is its own.
+        (
+            |set| {
+                set.types = vec!["text/html; charset=utf-8"];
+                set.charsets = Some(vec!["latin1"]);
+            },
+            "GET\naccept-charset: latin1",
+            200,
+            &[
+                "content-type: text/html; charset=utf-8\r\n",
+                "x-chosen: text/html; charset=utf-8 None Some(\"utf-8\")\r\n",
+            ],
+        ),
+        (
+            |set| set.types = vec!["text/html; charset=utf-8"],
+            "GET\naccept: text/html;charset=UTF-8",
+            200,
+            &[],
+        ),
+        // A type that takes any parameter takes a charset that is provided, and none that nobody has heard of.
+        (
+            |set| {
+                set.open_type = true;
+                set.charsets = Some(vec!["latin1", "utf-8"]);
+            },
+            "GET\naccept: text/html;charset=utf-8",
+            200,
+            &[
+                "content-type: text/html; charset=utf-8\r\n",
+                "x-chosen: text/html; charset=utf-8 None Some(\"utf-8\")\r\n",
+            ],
+        ),
+        (
+            |set| {
+                set.open_type = true;
+                set.charsets = Some(vec!["utf-8"]);
+            },
+            "GET\naccept: text/html;charset=latin1",
+            406,
+            &[],
+        ),
+        (
+            |set| set.open_type = true,
+            "GET\naccept: text/html;charset=latin1;level=1",
+            200,
+            &[
+                "content-type: text/html; level=1\r\n",
+                "x-chosen: text/html; level=1 None None\r\n",
+            ],
+        ),
+        (
+            |set| {
+                set.types = vec!["application/x"];
+                set.open_type = true;
+                set.charsets = Some(vec!["utf-8"]);
+            },
+            "GET\naccept: application/x;charset=latin1",
+            200,
+            &[
+                "content-type: application/x; charset=latin1\r\n",
+                "x-chosen: application/x; charset=latin1 None None\r\n",
+            ],
+        ),
+        // Only texts have one.
+        (
+            |set| {
+                set.types = vec!["image/png"];
+                set.charsets = Some(vec!["utf-8"]);
+            },
+            "GET\naccept-charset: latin1",
+            200,
+            &["content-type: image/png\r\n"],
+        ),
+    ])
+    .await;
+}
