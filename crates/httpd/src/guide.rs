@@ -130,7 +130,8 @@
 //!
 //! # Where RFCs say otherwise
 //!
-//! `q=0` refuses in every header, and an empty header wishes nothing; a range without parameters takes types with some,
+//! `q=0` refuses in every header, and an empty header wishes nothing; of the ranges that speak of a type, or a language,
+//! the most specific counts; a range without parameters takes types with some,
 //! one with some takes types that have them all; `*` is any language; charsets are chosen for texts alone, their names in
 //! any case. Without an entity tag `if-none-match` holds nothing but `*`; `if-modified-since` is for GET and HEAD; a date of
 //! change that is yet to come is now. Byte ranges are cut at the end of the body, and are for GET; ranges that ask for more

@@ -242,16 +242,23 @@ fn covers(range: &MediaType, provided: &MediaType) -> bool {
 }
 
 /// The type chosen of those provided, with the parameters of the wish where the type takes any. `fits` may refuse.
-pub(crate) fn choose<'a>(
+pub(crate) fn choose(
     wishes: &[Wish<MediaType>],
-    provided: &'a [MediaType],
+    provided: &[MediaType],
     fits: impl Fn(&MediaType) -> bool,
 ) -> Option<(usize, MediaType)> {
-    let refused = |of: &'a MediaType, by: &MediaType| {
-        let no = |wish: &Wish<MediaType>| {
-            wish.weight == 0 && covers(&wish.of, of) && specificity(&wish.of) >= specificity(by)
-        };
-        wishes.iter().any(no)
+    // Of the ranges that speak of a type the most specific counts, of equals the one that is wished most (RFC 9110
+    // §12.5.1). A type that takes any parameter is as many types as are wished, unless one of them refuses it.
+    let speaks = |wish: &Wish<MediaType>, of: &MediaType| {
+        let about = wishes.iter().filter(|wish| covers(&wish.of, of));
+        if of.any_params {
+            let least = specificity(&wish.of);
+            let refuses = |no: &Wish<MediaType>| no.weight == 0 && specificity(&no.of) >= least;
+            return !about.clone().any(refuses);
+        }
+        about
+            .min_by_key(|wish| std::cmp::Reverse(specificity(&wish.of)))
+            .is_some_and(|best| std::ptr::eq(best, wish))
     };
     let wanted = wishes.iter().filter(|wish| wish.weight > 0);
     wanted
@@ -261,7 +268,7 @@ pub(crate) fn choose<'a>(
                 .enumerate()
                 .map(move |(at, of)| (wish, at, of))
         })
-        .filter(|(wish, _, of)| covers(&wish.of, of) && !refused(of, &wish.of))
+        .filter(|(wish, _, of)| covers(&wish.of, of) && speaks(wish, of))
         .map(|(wish, at, of)| {
             let mut chosen = of.clone();
             if of.any_params {
@@ -302,18 +309,19 @@ fn pick<'a>(
     provided: &'a [String],
     takes: impl Fn(&str, &str) -> bool,
 ) -> Option<&'a String> {
-    let refused = |word: &str, by: &str| {
-        let no = |wish: &Wish<String>| {
-            wish.weight == 0 && takes(&wish.of, word) && wish.of.len() >= by.len()
-        };
+    // Of the ranges that speak of a word the longest counts, `*` last, of equals the one that is wished most.
+    let length = |wish: &Wish<String>| if wish.of == "*" { 0 } else { wish.of.len() };
+    let speaks = |wish: &Wish<String>, word: &str| {
         wishes
             .iter()
-            .any(|wish| no(wish) && (wish.of != "*" || by == "*"))
+            .filter(|wish| takes(&wish.of, word))
+            .min_by_key(|wish| std::cmp::Reverse(length(wish)))
+            .is_some_and(|best| std::ptr::eq(best, wish))
     };
     let wanted = wishes.iter().filter(|wish| wish.weight > 0);
     wanted
         .flat_map(|wish| provided.iter().map(move |word| (wish, word)))
-        .find(|(wish, word)| takes(&wish.of, word) && !refused(word, &wish.of))
+        .find(|(wish, word)| speaks(wish, word))
         .map(|(_, word)| word)
 }
 
@@ -349,11 +357,35 @@ mod tests {
             ("text/html;q=0, */*;q=0.5", Some(1)),
             ("text/html;q=0", None),
             ("image/png", None),
-            ("text/*;q=0.3, text/html;q=0.2", Some(0)),
+            // The most specific range speaks for a type, whatever weighs more.
+            ("text/*;q=0.3, text/html;q=0.2", Some(2)),
+            ("text/html;q=0.1, */*", Some(1)),
+            ("*/*, text/html;q=0.1, application/*;q=0.2", Some(2)),
+            (
+                "text/plain;q=0.1, text/plain;charset=utf-8;q=0.3, */*;q=0.2",
+                Some(2),
+            ),
+            ("text/html;q=0.1, text/html;q=0.9, */*;q=0.5", Some(0)),
+            ("text/html;q=0, text/*", Some(2)),
+            ("text/*;q=0, text/html", Some(0)),
         ] {
             let wishes = accept(header).expect("good");
             let found = choose(&wishes, &provided, |_| true).map(|(at, _)| at);
             assert_eq!(found, chosen, "{header}");
+        }
+        // The example of RFC 9110 §12.5.1, two by two.
+        let example = "text/*;q=0.3, text/plain;q=0.7, text/plain;format=flowed, \
+                       text/plain;format=fixed;q=0.4, */*;q=0.5";
+        let wishes = accept(example).expect("good");
+        for (less, more) in [
+            ("text/plain", "text/plain;format=flowed"),
+            ("image/jpeg", "text/plain"),
+            ("text/plain;format=fixed", "image/jpeg"),
+            ("text/html", "text/plain;format=fixed"),
+        ] {
+            let provided = [less, more].map(MediaType::new);
+            let found = choose(&wishes, &provided, |_| true).map(|(at, _)| at);
+            assert_eq!(found, Some(1), "{less} and {more}");
         }
         for wrong in [
             "text",
@@ -377,6 +409,13 @@ mod tests {
             ("de;q=0, *", Some("en-GB")),
             ("e", None),
             ("de;q=0.5, fr;q=0.6", Some("fr")),
+            ("*, de;q=0.1", Some("en-GB")),
+            ("en;q=0.9, en-gb;q=0.1, de;q=0.2", Some("de")),
+            ("en;q=0, en-gb;q=0.1", Some("en-GB")),
+            ("en-gb;q=0, en", None),
+            ("*;q=0, fr;q=0.1", Some("fr")),
+            ("*;q=0", None),
+            ("de, fr", Some("fr")),
             ("it", None),
         ] {
             let wishes = accept_words(header).expect("good");
