@@ -44,6 +44,16 @@ impl From<ReplyError> for Halt {
     }
 }
 
+impl From<Outcome> for Halt {
+    /// Goes on as a loop, a WebSocket: `Outcome::looping(…).into()`.
+    fn from(outcome: Outcome) -> Halt {
+        match outcome {
+            Outcome::Done => Halt::Stop,
+            Outcome::Switch(to) => Halt::Switch(to),
+        }
+    }
+}
+
 /// What stands at a new place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accepted {

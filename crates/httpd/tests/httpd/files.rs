@@ -25,6 +25,7 @@ fn folder() -> tempfile::TempDir {
         ("www/app.js.br", b"brotli"),
         ("www/%2e%2e", b"a strange name"),
         ("www/empty.css", b""),
+        ("www/d\u{e9}j\u{e0} vu.txt", b"again"),
         ("secret.txt", b"secret"),
     ];
     for (name, bytes) in files {
@@ -49,6 +50,8 @@ async fn stage(folder: &tempfile::TempDir) -> Stage {
         Path::to("/one", Static::file(root.join("a.txt"))),
         Path::to("/gone", Static::file(root.join("nothing"))),
         Path::to("/wrong", Static::dir(&root)),
+        Path::to("/packed", Static::file(root.join("app.js")).precompressed()),
+        Path::to("/none/[...]", Static::dir(root.join("none"))),
         Path::to(
             "/e/[...]",
             Static::embedded(&[
@@ -65,6 +68,7 @@ async fn stage(folder: &tempfile::TempDir) -> Stage {
 
 #[tokio::test]
 async fn files_are_served_with_their_type_and_date() {
+    let long = format!("/f/{}", "x".repeat(300));
     let folder = folder();
     let stage = stage(&folder).await;
     let mut client = stage.connect().await;
@@ -116,6 +120,11 @@ async fn files_are_served_with_their_type_and_date() {
                 "content-length: 0\r\n",
             ],
         ),
+        ("/f/d%C3%A9j%C3%A0%20vu.txt", 200, &["again"]),
+        ("/f/%ff", 404, &[]),
+        (long.as_str(), 404, &[]),
+        ("/none", 404, &[]),
+        ("/none/a.txt", 404, &[]),
         ("/f///sub//index.html/", 200, &["index"]),
         ("/f/A.txt", 404, &[]),
         // What is asked for by its own name is what it is.
@@ -356,6 +365,12 @@ async fn methods_types_and_what_is_said_without_a_body() {
             "Accept-Encoding: br;q=0.5, gzip;q=0.6\r\n",
             200,
             &["content-encoding: gzip\r\n", "zipped"],
+        ),
+        (
+            "GET /packed",
+            BOTH,
+            200,
+            &["content-encoding: br\r\n", "brotli"],
         ),
         (
             "GET /i/app.js",

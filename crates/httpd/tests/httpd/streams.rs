@@ -414,6 +414,41 @@ async fn the_end_of_each_request_is_counted() {
 }
 
 #[tokio::test]
+async fn how_well_a_body_may_be_compressed_is_said() {
+    let counts = handler_fn((), |req: &mut Request, (): &mut ()| {
+        Box::pin(async {
+            let body = req.body(10_000_000).await?;
+            req.reply(200, (), body.len().to_string())?;
+            Ok(Outcome::Done)
+        })
+    });
+    let zeros = gzip(&vec![0; 1_000_000]);
+    for (ratio, code) in [(20, 413), (100, 413), (2000, 200)] {
+        let options = Options::default().stream(Decompress { ratio });
+        let stage = Stage::with(any(vec![Path::to("/", counts.clone())]), options, None).await;
+        // Told by their length or in chunks: what is measured is what has come.
+        let (size, head) = (zeros.len(), "Content-Encoding: gzip\r\n");
+        for (told, end) in [
+            (format!("Content-Length: {size}\r\n\r\n"), ""),
+            (
+                format!("Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n"),
+                "\r\n0\r\n\r\n",
+            ),
+        ] {
+            let said = format!("POST / HTTP/1.1\r\nHost: a\r\n{head}{told}");
+            let mut client = stage.connect().await;
+            client
+                .say([said.as_bytes(), &zeros, end.as_bytes()].concat())
+                .await;
+            let reply = client.reply().await;
+            assert_eq!(status(&reply), code, "{ratio}\n{reply}");
+            let closes = reply.contains("connection: close\r\n");
+            assert_eq!(closes, code == 413, "{reply}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn requests_of_other_codings_are_left_to_the_handler() {
     let shows = handler_fn((), |req: &mut Request, (): &mut ()| {
         Box::pin(async {

@@ -1,6 +1,7 @@
 //! The flow itself: which callbacks are asked, in which order, what each may do to end it, and what is where none is made.
 
 use super::*;
+use httpd::{Loop, LoopInfo, Mailbox, Next, Sender};
 
 /// What is asked before a resource is looked at.
 const FIRST: [&str; 10] = [
@@ -200,6 +201,66 @@ async fn every_callback_may_end_the_flow() {
             assert_eq!(found, (code, said), "{place} {how}\n{reply}");
             assert_eq!(asked.last(), Some(&place), "{how}");
         }
+    }
+}
+
+/// A resource that becomes a loop, which says what it hears.
+#[derive(Clone)]
+struct Waits(mpsc::UnboundedSender<Sender<&'static str>>);
+
+impl Handler for Waits {
+    async fn init(&mut self, _req: &mut Request) -> Result<Outcome, Error> {
+        Ok(Outcome::rest(self.clone()))
+    }
+}
+
+impl Rest for Waits {
+    async fn provide(&mut self, _chosen: &Chosen, _req: &mut Request) -> Decision<Content> {
+        Err(Outcome::looping(self.clone()).into())
+    }
+
+    fn terminate(&mut self, _reason: &Reason, _req: &Request) {
+        panic!("it is the loop that is told");
+    }
+}
+
+impl Loop for Waits {
+    type Info = &'static str;
+
+    async fn start(
+        &mut self,
+        mailbox: &Mailbox<&'static str>,
+        _req: &mut Request,
+    ) -> Result<Next, Error> {
+        let _ = self.0.send(mailbox.sender());
+        Ok(Next::Go)
+    }
+
+    async fn info(
+        &mut self,
+        info: LoopInfo<&'static str>,
+        req: &mut Request,
+    ) -> Result<Next, Error> {
+        if let LoopInfo::Message(text) = info {
+            // What was negotiated stands.
+            req.reply(200, (), text)?;
+        }
+        Ok(Next::Stop)
+    }
+}
+
+#[tokio::test]
+async fn a_resource_may_become_a_loop() {
+    let (began, mut heard) = mpsc::unbounded_channel();
+    let stage = Stage::new(any(vec![Path::to("/", Waits(began))])).await;
+    let mut client = stage.connect().await;
+    for text in ["one", "two"] {
+        client.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let sender = heard.recv().await.expect("it has begun");
+        sender.send(text).expect("taken");
+        let reply = client.reply().await;
+        assert_eq!((status(&reply), body(&reply)), (200, text));
+        assert!(reply.contains("content-type: text/html\r\n"), "{reply}");
     }
 }
 
