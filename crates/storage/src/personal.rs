@@ -64,7 +64,8 @@ pub trait LastStore: Send + Sync {
     /// When the account was last seen, if ever.
     fn seen<'a>(&'a self, account: &'a BareJid) -> Answer<'a, Option<LastSeen>>;
 
-    /// Notes when the account was last seen. One that does not exist is not noted.
+    /// Notes when the account was last seen. One that does not exist is not noted. Seen at once; on the disk within
+    /// a second, or when the store stops.
     fn remember<'a>(&'a self, account: &'a BareJid, seen: LastSeen) -> Answer<'a, ()>;
 
     /// Whether the account is greeted for the first time; from now on it is not.

@@ -83,6 +83,7 @@ impl Accounts for SqliteAccounts {
             let account = account.clone();
             let now = self.0.now();
             let doubts = self.0.known().doubt_account(&account);
+            self.0.late().forget(&account);
             self.0
                 .write("remove an account", 0, move |connection| {
                     let _held = &doubts;
@@ -305,7 +306,7 @@ fn role_of(word: &str) -> Result<Role, Failure> {
     Role::from_word(word).ok_or_else(|| Failure::Damaged(format!("`{word}` is no role")))
 }
 
-fn exists(connection: &Connection, account: &BareJid) -> Result<bool, Failure> {
+pub(super) fn exists(connection: &Connection, account: &BareJid) -> Result<bool, Failure> {
     let (host, local) = key(account);
     let exists = connection
         .prepare_cached("SELECT 1 FROM account WHERE host = ?1 AND local = ?2 AND removed IS NULL")?

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::failure::Failure;
 use super::known::Known;
+use super::late::Late;
 use super::queue::{Job, Queue, Refused, Ticket};
 use crate::StorageError;
 
@@ -28,6 +29,7 @@ struct Inner {
     clock: Clock,
     deadline: Duration,
     known: Known,
+    late: Late,
 }
 
 /// What distinguishes requests.
@@ -46,18 +48,25 @@ impl Client {
         clock: Clock,
         deadline: Duration,
     ) -> Client {
+        let late = Late::new(&writes);
         Client(Arc::new(Inner {
             writes,
             reads,
             clock,
             deadline,
             known: Known::new(),
+            late,
         }))
     }
 
     /// What is known without asking.
     pub(super) fn known(&self) -> &Known {
         &self.0.known
+    }
+
+    /// Last activity that is not written yet.
+    pub(super) fn late(&self) -> &Late {
+        &self.0.late
     }
 
     /// The time of day, by the server's clock.

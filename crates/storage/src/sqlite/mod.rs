@@ -14,6 +14,7 @@ mod groups;
 mod hosts;
 mod invites;
 mod known;
+mod late;
 mod offline;
 mod personal;
 mod privacy;
@@ -176,11 +177,17 @@ impl Engine for Sqlite {
     fn whole(&self, account: BareJid) -> Answer<'_, Option<WholeAccount>> {
         Box::pin(async move {
             let now = self.client.now();
-            self.client
+            let late = self.client.late().get(&account);
+            let mut whole = self
+                .client
                 .read("read an account as a whole", move |connection| {
                     whole::get(connection, &account, now)
                 })
-                .await
+                .await?;
+            if let (Some(whole), Some(late)) = (&mut whole, late) {
+                whole.last = Some(late);
+            }
+            Ok(whole)
         })
     }
 
@@ -189,6 +196,7 @@ impl Engine for Sqlite {
             let now = self.client.now();
             let bytes = account.bytes();
             let doubts = self.client.known().doubt_account(&account.address);
+            self.client.late().forget(&account.address);
             self.client
                 .write("bring an account", bytes, move |connection| {
                     let _held = &doubts;

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use xmpp::BareJid;
 
+use super::accounts;
 use super::client::Client;
 use super::failure::{Failure, from_millis, key, to_millis};
 use crate::{Answer, LastSeen, LastStore, PrivateData, PrivateStore, VcardStore};
@@ -184,25 +185,19 @@ pub(super) struct SqliteLast(pub(super) Client);
 impl LastStore for SqliteLast {
     fn seen<'a>(&'a self, account: &'a BareJid) -> Answer<'a, Option<LastSeen>> {
         Box::pin(async move {
+            let late = self.0.late().get(account);
             let account = account.clone();
             self.0
-                .read("read last activity", move |connection| {
-                    last_seen(connection, &account)
+                .read("read last activity", move |connection| match &late {
+                    Some(seen) if accounts::exists(connection, &account)? => Ok(Some(seen.clone())),
+                    _ => last_seen(connection, &account),
                 })
                 .await
         })
     }
 
     fn remember<'a>(&'a self, account: &'a BareJid, seen: LastSeen) -> Answer<'a, ()> {
-        Box::pin(async move {
-            let account = account.clone();
-            let bytes = seen.status.as_ref().map_or(0, String::len);
-            self.0
-                .write("note last activity", bytes, move |connection| {
-                    self::remember(connection, &account, &seen)
-                })
-                .await
-        })
+        Box::pin(async move { self.0.late().note(account, seen) })
     }
 
     fn welcome<'a>(&'a self, account: &'a BareJid) -> Answer<'a, bool> {

@@ -2,12 +2,16 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use otp::Instant;
 use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, InterruptHandle};
 
 use crate::StorageError;
+
+/// How long a request that can wait may wait.
+const LATER: Duration = Duration::from_secs(1);
 
 /// A request.
 pub(super) trait Job: Send {
@@ -128,8 +132,17 @@ pub(super) struct Queue {
 
 struct Waiting {
     jobs: VecDeque<(usize, Box<dyn Job>)>,
+    /// Goes behind `jobs` when there are any, or when it has waited for [`LATER`].
+    later: Vec<Box<dyn Job>>,
     bytes: usize,
     closed: bool,
+}
+
+impl Waiting {
+    fn hurry(&mut self) {
+        let later = self.later.drain(..).map(|job| (0, job));
+        self.jobs.extend(later);
+    }
 }
 
 impl Queue {
@@ -137,6 +150,7 @@ impl Queue {
         Queue {
             waiting: Mutex::new(Waiting {
                 jobs: VecDeque::new(),
+                later: Vec::new(),
                 bytes: 0,
                 closed: false,
             }),
@@ -163,15 +177,36 @@ impl Queue {
         Ok(())
     }
 
+    /// Adds a request that nobody waits for: it is done with the next others, or alone after [`LATER`].
+    pub(super) fn push_later(&self, job: Box<dyn Job>) -> Result<(), Refused> {
+        let mut waiting = self.waiting.lock();
+        if waiting.closed {
+            return Err(Refused::Closed);
+        }
+        waiting.later.push(job);
+        // Who sleeps does not know that it is to wake by itself.
+        self.wake.notify_one();
+        Ok(())
+    }
+
     /// Sleeps until a request waits; `false` if the thread is to end.
     pub(super) fn wait(&self, token: &Token) -> bool {
         let mut waiting = self.waiting.lock();
         loop {
             match token.order.load(Ordering::Acquire) {
                 LEAVE => return false,
-                _ if !waiting.jobs.is_empty() => return true,
-                DRAIN => return false,
-                _ => self.wake.wait(&mut waiting),
+                _ if !waiting.jobs.is_empty() => {
+                    waiting.hurry();
+                    return true;
+                }
+                DRAIN if waiting.later.is_empty() => return false,
+                DRAIN => waiting.hurry(),
+                _ if waiting.later.is_empty() => self.wake.wait(&mut waiting),
+                _ => {
+                    if self.wake.wait_for(&mut waiting, LATER).timed_out() {
+                        waiting.hurry();
+                    }
+                }
             }
         }
     }

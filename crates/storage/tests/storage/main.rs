@@ -4,6 +4,7 @@ mod durability;
 mod hosts;
 mod invites;
 mod known;
+mod late;
 mod privacy;
 mod rooms;
 mod stage;
