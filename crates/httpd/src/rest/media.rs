@@ -241,6 +241,15 @@ fn covers(range: &MediaType, provided: &MediaType) -> bool {
     provided.any_params || range.params.iter().all(has)
 }
 
+/// What is said of a type that is provided.
+#[derive(Clone, Copy)]
+enum Spoken<'a> {
+    /// By one wish.
+    By(Option<&'a Wish<MediaType>>),
+    /// How specific the most specific of the ranges is that refuse it.
+    Refused(Option<usize>),
+}
+
 /// The type chosen of those provided, with the parameters of the wish where the type takes any. `fits` may refuse.
 pub(crate) fn choose(
     wishes: &[Wish<MediaType>],
@@ -248,17 +257,23 @@ pub(crate) fn choose(
     fits: impl Fn(&MediaType) -> bool,
 ) -> Option<(usize, MediaType)> {
     // Of the ranges that speak of a type the most specific counts, of equals the one that is wished most (RFC 9110
-    // §12.5.1). A type that takes any parameter is as many types as are wished, unless one of them refuses it.
-    let speaks = |wish: &Wish<MediaType>, of: &MediaType| {
+    // §12.5.1). A type that takes any parameter is as many types as are wished: those no more specific than a refusal
+    // are not. Found out once for each type, for there may be thousands of wishes.
+    let spoken = provided.iter().map(|of| {
         let about = wishes.iter().filter(|wish| covers(&wish.of, of));
         if of.any_params {
-            let least = specificity(&wish.of);
-            let refuses = |no: &Wish<MediaType>| no.weight == 0 && specificity(&no.of) >= least;
-            return !about.clone().any(refuses);
+            let refusals = about.filter(|wish| wish.weight == 0);
+            Spoken::Refused(refusals.map(|wish| specificity(&wish.of)).max())
+        } else {
+            Spoken::By(about.min_by_key(|wish| std::cmp::Reverse(specificity(&wish.of))))
         }
-        about
-            .min_by_key(|wish| std::cmp::Reverse(specificity(&wish.of)))
-            .is_some_and(|best| std::ptr::eq(best, wish))
+    });
+    let spoken: Vec<Spoken<'_>> = spoken.collect();
+    let speaks = |wish: &Wish<MediaType>, at: usize| match spoken[at] {
+        Spoken::By(best) => best.is_some_and(|best| std::ptr::eq(best, wish)),
+        Spoken::Refused(most) => {
+            covers(&wish.of, &provided[at]) && most.is_none_or(|most| most < specificity(&wish.of))
+        }
     };
     let wanted = wishes.iter().filter(|wish| wish.weight > 0);
     wanted
@@ -268,7 +283,7 @@ pub(crate) fn choose(
                 .enumerate()
                 .map(move |(at, of)| (wish, at, of))
         })
-        .filter(|(wish, _, of)| covers(&wish.of, of) && speaks(wish, of))
+        .filter(|(wish, at, _)| speaks(wish, *at))
         .map(|(wish, at, of)| {
             let mut chosen = of.clone();
             if of.any_params {
@@ -311,17 +326,15 @@ fn pick<'a>(
 ) -> Option<&'a String> {
     // Of the ranges that speak of a word the longest counts, `*` last, of equals the one that is wished most.
     let length = |wish: &Wish<String>| if wish.of == "*" { 0 } else { wish.of.len() };
-    let speaks = |wish: &Wish<String>, word: &str| {
-        wishes
-            .iter()
-            .filter(|wish| takes(&wish.of, word))
-            .min_by_key(|wish| std::cmp::Reverse(length(wish)))
-            .is_some_and(|best| std::ptr::eq(best, wish))
-    };
-    let wanted = wishes.iter().filter(|wish| wish.weight > 0);
-    wanted
-        .flat_map(|wish| provided.iter().map(move |word| (wish, word)))
-        .find(|(wish, word)| speaks(wish, word))
+    let spoken = provided.iter().filter_map(|word| {
+        let about = wishes.iter().enumerate();
+        let about = about.filter(|(_, wish)| takes(&wish.of, word));
+        let best = about.min_by_key(|(_, wish)| std::cmp::Reverse(length(wish)))?;
+        Some((best, word))
+    });
+    spoken
+        .filter(|((_, wish), _)| wish.weight > 0)
+        .min_by_key(|((at, _), _)| *at)
         .map(|(_, word)| word)
 }
 
@@ -373,6 +386,10 @@ mod tests {
             let found = choose(&wishes, &provided, |_| true).map(|(at, _)| at);
             assert_eq!(found, chosen, "{header}");
         }
+        // As many as a head holds: each is looked at once for each type.
+        let many = "text/*,".repeat(20_000) + "text/html;q=0.1";
+        let found = choose(&accept(&many).expect("good"), &provided, |_| true);
+        assert_eq!(found.map(|(at, _)| at), Some(2));
         // The example of RFC 9110 §12.5.1, two by two.
         let example = "text/*;q=0.3, text/plain;q=0.7, text/plain;format=flowed, \
                        text/plain;format=fixed;q=0.4, */*;q=0.5";
