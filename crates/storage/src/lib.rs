@@ -142,6 +142,7 @@ pub(crate) trait Engine: Send + Sync {
     fn whole(&self, account: BareJid) -> Answer<'_, Option<WholeAccount>>;
     /// What became of it, and the first place that no message has had.
     fn bring(&self, account: WholeAccount, if_there: IfThere) -> Answer<'_, (Brought, i64)>;
+    fn touch(&self) -> Answer<'_, ()>;
     fn commits(&self) -> u64;
     fn commit_times(&self) -> Counted;
     fn children(&self) -> Vec<ChildSpec>;
@@ -175,6 +176,16 @@ impl Storage {
     /// Stopping them finishes what waits; what comes later answers [`StorageError::Closed`].
     pub fn children(&self) -> Vec<ChildSpec> {
         self.engine.children()
+    }
+
+    /// Answers when the writer has come to this and could begin a transaction: it lives, and the database can be written.
+    /// Nothing is changed, nothing is brought to the disk.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StorageError`]. It has no deadline of its own worth speaking of: whoever asks gives it one.
+    pub async fn touch(&self) -> Result<(), StorageError> {
+        self.engine.touch().await
     }
 
     /// How many transactions were committed since the store was opened.
@@ -247,7 +258,7 @@ impl Storage {
         Ok(brought)
     }
 
-    /// Makes the writer thread fail once, for crash tests.
+    /// Makes the next thread that comes to `at` fail once, for crash tests.
     #[doc(hidden)]
     pub fn fault(&self, fault: Fault, at: FaultPoint) -> HungThread {
         self.engine.fault(fault, at)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
-/// How the writer thread fails.
+/// How a thread fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// It panics.
@@ -14,15 +14,17 @@ pub enum Fault {
     Hang,
 }
 
-/// Where in its round the writer thread fails.
+/// Where in its round a thread fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultPoint {
-    /// With requests waiting and nothing begun.
+    /// The writer, with requests waiting and nothing begun.
     BeforeBegin,
-    /// With everything done and nothing committed.
+    /// The writer, with everything done and nothing committed.
     BeforeCommit,
-    /// With everything committed and nothing answered.
+    /// The writer, with everything committed and nothing answered.
     AfterCommit,
+    /// A reader, with a request in its hands and nothing read.
+    BeforeRead,
 }
 
 /// What stands ready to go wrong.

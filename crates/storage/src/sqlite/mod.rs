@@ -94,6 +94,7 @@ pub(crate) fn open(
             path: path.clone(),
             queue: reads,
             clock: system.clock().clone(),
+            faults: Arc::clone(&faults),
             threads: options.readers,
             hang_after: options.hang_after,
         }),
@@ -201,6 +202,18 @@ impl Engine for Sqlite {
                 .write("bring an account", bytes, move |connection| {
                     let _held = &doubts;
                     whole::put(connection, &account, if_there, now)
+                })
+                .await
+        })
+    }
+
+    fn touch(&self) -> Answer<'_, ()> {
+        Box::pin(async move {
+            self.client
+                .write_alone("begin to write", |connection| {
+                    writer::execute(connection, "BEGIN IMMEDIATE")?;
+                    writer::execute(connection, "ROLLBACK")?;
+                    Ok(())
                 })
                 .await
         })

@@ -8,6 +8,7 @@ use otp::Clock;
 use rusqlite::Connection;
 
 use super::failure::of_sqlite;
+use super::fault::{FaultPoint, Faults};
 use super::queue::{Job, Queue, Token};
 use super::schema;
 use super::workers::Duty;
@@ -19,6 +20,7 @@ pub(super) struct Reader {
     pub(super) path: PathBuf,
     pub(super) queue: Arc<Queue>,
     pub(super) clock: Clock,
+    pub(super) faults: Arc<Faults>,
     pub(super) threads: usize,
     pub(super) hang_after: Duration,
 }
@@ -50,6 +52,7 @@ impl Duty for Reader {
             if !job.is_long() {
                 token.busy(self.clock.now());
             }
+            self.faults.pass(FaultPoint::BeforeRead);
             let outcome = in_one_moment(&mut connection, job.as_mut());
             token.idle();
             job.answer(outcome);
