@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use httpd::{Error, Handler, Outcome, Request};
 use serde_json::json;
+use storage::StorageError;
 
 use crate::Web;
 use crate::access::admit;
@@ -21,7 +22,7 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// Whether clients can be served: the store answers.
+    /// Whether clients can be served: the store can be read and written.
     pub(crate) fn ready(web: &Web) -> Health {
         Health {
             web: web.clone(),
@@ -37,17 +38,30 @@ impl Health {
         }
     }
 
-    /// What is wrong with the store, if anything is.
+    /// What is wrong with the store, if anything is: who cannot be looked up cannot log in, and what cannot be kept is not
+    /// accepted.
     async fn store(&self) -> Result<(), String> {
-        let parts = self.web.parts();
-        let asked = parts.storage.accounts.list("", None, 1);
-        match parts.system.clock().timeout(WITHIN, asked).await {
+        let storage = &self.web.parts().storage;
+        let reads = self.answers("reading", storage.accounts.list("", None, 1));
+        let writes = self.answers("writing", storage.touch());
+        let (reads, writes) = futures_util::future::join(reads, writes).await;
+        reads.and(writes)
+    }
+
+    /// What is wrong with one thing that is asked of the store.
+    async fn answers<T>(
+        &self,
+        what: &str,
+        asked: impl Future<Output = Result<T, StorageError>>,
+    ) -> Result<(), String> {
+        let clock = self.web.parts().system.clock();
+        match clock.timeout(WITHIN, asked).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => {
-                tracing::warn!(target: "natter::web", %error, "not ready: the store failed");
-                Err("failed".to_owned())
+                tracing::warn!(target: "natter::web", what, %error, "not ready: the store failed");
+                Err(format!("{what} failed"))
             }
-            Err(_) => Err(format!("no answer within {} s", WITHIN.as_secs())),
+            Err(_) => Err(format!("{what}: no answer within {} s", WITHIN.as_secs())),
         }
     }
 }
