@@ -60,8 +60,37 @@ impl Socket {
         self.heard.extend_from_slice(&room[..read]);
     }
 
+    /// Where it comes from, as the server sees it.
+    pub fn own_address(&self) -> SocketAddr {
+        self.socket.local_addr().expect("it is connected")
+    }
+
+    /// The texts that still come, and the code of the close behind them; none if the connection just ends.
+    pub async fn ends(&mut self) -> (Vec<String>, Option<u16>) {
+        let mut texts = Vec::new();
+        loop {
+            match self.framed() {
+                Some((1, payload)) => texts.push(String::from_utf8(payload).expect("UTF-8")),
+                Some((8, payload)) => {
+                    let code = u16::from_be_bytes([payload[0], payload[1]]);
+                    // A close is answered with the same.
+                    self.frame(0x88, &payload).await;
+                    return (texts, Some(code));
+                }
+                Some(other) => panic!("{other:?} before the end"),
+                None => {
+                    let mut room = [0; 4096];
+                    match self.socket.read(&mut room).await {
+                        Ok(0) | Err(_) => return (texts, None),
+                        Ok(read) => self.heard.extend_from_slice(&room[..read]),
+                    }
+                }
+            }
+        }
+    }
+
     /// Sends a frame, masked with zeros.
-    async fn frame(&mut self, first: u8, payload: &[u8]) {
+    pub async fn frame(&mut self, first: u8, payload: &[u8]) {
         let mut frame = vec![first];
         match payload.len() {
             length @ 0..126 => frame.push(0x80 | length as u8),
@@ -76,42 +105,51 @@ impl Socket {
         written.expect("the server reads");
     }
 
-    async fn says(&mut self, text: &str) {
+    pub async fn says(&mut self, text: &str) {
         self.frame(0x81, text.as_bytes()).await;
     }
 
     /// The next frame: its opcode and what it carries.
-    async fn next(&mut self) -> (u8, Vec<u8>) {
+    pub async fn next(&mut self) -> (u8, Vec<u8>) {
         loop {
-            if let [first, length, ..] = self.heard[..] {
-                let (at, length) = match length {
-                    126 if self.heard.len() >= 4 => (
-                        4,
-                        usize::from(u16::from_be_bytes([self.heard[2], self.heard[3]])),
-                    ),
-                    126 => (4, usize::MAX / 2),
-                    length => (2, usize::from(length)),
-                };
-                if self.heard.len() >= at + length {
-                    assert_eq!(first & 0x80, 0x80, "whole frames");
-                    let payload = self.heard[at..at + length].to_vec();
-                    self.heard.drain(..at + length);
-                    return (first & 0x0f, payload);
-                }
+            if let Some(frame) = self.framed() {
+                return frame;
             }
             self.hear().await;
         }
     }
 
+    /// The next frame, if all of it was heard.
+    fn framed(&mut self) -> Option<(u8, Vec<u8>)> {
+        let [first, length, ..] = self.heard[..] else {
+            return None;
+        };
+        let (at, length) = match length {
+            126 if self.heard.len() >= 4 => (
+                4,
+                usize::from(u16::from_be_bytes([self.heard[2], self.heard[3]])),
+            ),
+            126 => return None,
+            length => (2, usize::from(length)),
+        };
+        if self.heard.len() < at + length {
+            return None;
+        }
+        assert_eq!(first & 0x80, 0x80, "whole frames");
+        let payload = self.heard[at..at + length].to_vec();
+        self.heard.drain(..at + length);
+        Some((first & 0x0f, payload))
+    }
+
     /// The next text.
-    async fn hears(&mut self) -> String {
+    pub async fn hears(&mut self) -> String {
         let (opcode, payload) = self.next().await;
         assert_eq!(opcode, 1, "a text: {payload:?}");
         String::from_utf8(payload).expect("UTF-8")
     }
 
     /// The code of the close that comes next.
-    async fn closes(&mut self) -> u16 {
+    pub async fn closes(&mut self) -> u16 {
         let (opcode, payload) = self.next().await;
         assert_eq!(opcode, 8, "{:?}", String::from_utf8_lossy(&payload));
         u16::from_be_bytes([payload[0], payload[1]])

@@ -21,6 +21,9 @@ use crate::access::{Clients, admit};
 use transport::WsTransport;
 use wire::{Said, Tick, Wire};
 
+/// The close code where there is no session any more, or none could begin (RFC 6455 §7.4.1).
+const FELL: u16 = 1011;
+
 /// Opens a session for each WebSocket.
 #[derive(Clone)]
 pub(crate) struct Door(pub(crate) Web);
@@ -80,7 +83,7 @@ impl WebSocket for Socket {
         &mut self,
         mailbox: &Mailbox<Tick>,
         _protocol: Option<&str>,
-        _out: &mut Commands,
+        out: &mut Commands,
     ) -> Flow {
         self.wire.attach(mailbox.sender());
         let ticket = self.ticket.take();
@@ -94,12 +97,13 @@ impl WebSocket for Socket {
             Some(self.peer),
         );
         match self.web.parts().c2s.start_one::<C2s>(args).await {
-            Ok(_) => Flow::Go,
+            Ok(_) => {}
             Err(error) => {
                 tracing::warn!(target: "natter::session", peer = %self.peer, %error, "connection refused");
-                Flow::Stop
+                out.close(FELL, "");
             }
         }
+        Flow::Go
     }
 
     async fn handle(&mut self, frame: Frame, out: &mut Commands) -> Flow {
@@ -122,7 +126,7 @@ impl WebSocket for Socket {
         }
         out.pause(turn.is_full);
         if turn.is_over {
-            out.close(1000, "");
+            out.close(if turn.has_fallen { FELL } else { 1000 }, "");
         }
         Flow::Go
     }

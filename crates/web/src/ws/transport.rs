@@ -198,7 +198,7 @@ impl Transport for WsTransport {
 
 impl Drop for WsTransport {
     fn drop(&mut self) {
-        self.wire.over();
+        self.wire.gone();
     }
 }
 

@@ -49,6 +49,8 @@ struct Inner {
     writer: Option<Waker>,
     /// The session says nothing more.
     over: bool,
+    /// The session fell: it has not said how it ended.
+    fell: bool,
     /// The WebSocket has ended.
     ended: bool,
 }
@@ -60,6 +62,8 @@ pub(super) struct Turn {
     pub(super) is_full: bool,
     /// All is said: it is to close.
     pub(super) is_over: bool,
+    /// It is to close because there is no session any more.
+    pub(super) has_fallen: bool,
 }
 
 impl Inner {
@@ -115,6 +119,7 @@ impl Wire {
         Turn {
             is_full: inner.heard.len() >= HEARD,
             is_over: inner.over && say.is_empty(),
+            has_fallen: inner.fell,
             say,
         }
     }
@@ -189,6 +194,19 @@ impl Wire {
         let count = inner.queue.len() as u64;
         inner.queue.clear();
         count
+    }
+
+    /// The session is gone. If it had not said all it wanted, the rest belongs to whoever inherits from it.
+    pub(super) fn gone(&self) {
+        let mut inner = self.0.lock();
+        if inner.over {
+            return;
+        }
+        inner.queue.clear();
+        inner.queued = 0;
+        inner.fell = true;
+        inner.over = true;
+        inner.tick();
     }
 
     /// Nothing more is said.
