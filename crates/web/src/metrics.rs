@@ -190,7 +190,11 @@ struct Page(String);
 
 impl Page {
     fn family(&mut self, name: &str, kind: &str, help: &str) {
-        write!(self.0, "# TYPE {name} {kind}\n# HELP {name} {help}\n").expect(FITS);
+        writeln!(self.0, "# TYPE {name} {kind}").expect(FITS);
+        if let Some((_, unit @ ("seconds" | "bytes"))) = name.rsplit_once('_') {
+            writeln!(self.0, "# UNIT {name} {unit}").expect(FITS);
+        }
+        writeln!(self.0, "# HELP {name} {help}").expect(FITS);
     }
 
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
@@ -208,7 +212,7 @@ impl Page {
     /// The samples of a histogram, in seconds.
     fn histogram(&mut self, name: &str, labels: &[(&str, &str)], counted: &Counted) {
         let bucket = format!("{name}_bucket");
-        let bounds = HISTOGRAM_BOUNDS.map(|bound| format!("{:?}", bound.as_secs_f64()));
+        let bounds = HISTOGRAM_BOUNDS.map(|bound| canonical(bound.as_secs_f64()));
         let infinite = [("+Inf", counted.count)];
         let finite = bounds.iter().map(String::as_str).zip(counted.within);
         for (bound, count) in finite.chain(infinite) {
@@ -229,6 +233,15 @@ impl Page {
 
 const FITS: &str = "a String takes everything";
 
+/// A bound as the standard has it in a label, where `1e-5` would be another than `1e-05`.
+fn canonical(bound: f64) -> String {
+    let shortest = format!("{bound:?}");
+    match shortest.split_once("e-") {
+        Some((digits, exponent)) => format!("{digits}e-{exponent:0>2}"),
+        None => shortest,
+    }
+}
+
 /// A label's value: backslash, quotation mark and line feed are escaped.
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\")
@@ -245,12 +258,12 @@ mod tests {
         let mut page = Page::default();
         page.family("a_b", "counter", "Things.");
         page.sample("a_b_total", &[("x", "1"), ("y", "a\"b\\c\nd")], 7);
-        page.family("c", "gauge", "One.");
-        page.sample("c", &[], 0);
+        page.family("c_seconds", "gauge", "One.");
+        page.sample("c_seconds", &[], 0);
         assert_eq!(
             page.end(),
             "# TYPE a_b counter\n# HELP a_b Things.\na_b_total{x=\"1\",y=\"a\\\"b\\\\c\\nd\"} 7\n\
-             # TYPE c gauge\n# HELP c One.\nc 0\n# EOF\n"
+             # TYPE c_seconds gauge\n# UNIT c_seconds seconds\n# HELP c_seconds One.\nc_seconds 0\n# EOF\n"
         );
     }
 
@@ -263,7 +276,7 @@ mod tests {
         page.histogram("t_seconds", &[("x", "1")], &times.read());
         let page = page.end();
         for line in [
-            "t_seconds_bucket{x=\"1\",le=\"1e-5\"} 0\n",
+            "t_seconds_bucket{x=\"1\",le=\"1e-05\"} 0\n",
             "t_seconds_bucket{x=\"1\",le=\"0.001\"} 0\n",
             "t_seconds_bucket{x=\"1\",le=\"0.005\"} 1\n",
             "t_seconds_bucket{x=\"1\",le=\"10.0\"} 1\n",
