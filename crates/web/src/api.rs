@@ -1,17 +1,17 @@
 //! `/api/COMMAND`: every command of the node, its arguments and result as JSON; `/api/openapi.json` describes them.
 //!
-//! A command that only tells may be asked for by GET, with its arguments in the query; all others need POST with a body
-//! of `application/json`, which no page of another site can send unasked.
+//! A command that only tells may be asked for by GET or HEAD, with its arguments in the query; all others need POST with a
+//! body of `application/json`, which no page of another site can send unasked.
 
 use admin::{Caller, Given, HELP, Value as Told};
-use httpd::http::Method;
+use httpd::http::{Method, StatusCode};
 use httpd::{Error, Handler, Outcome, Request};
 use serde_json::{Map, Value, json};
 
 use crate::Web;
 use crate::gate::{Identity, Refusal, enter};
 use crate::given::{given, refusal};
-use crate::page::{is_read, takes};
+use crate::page::is_read;
 
 /// Bytes of the arguments of a command.
 pub(crate) const MOST_BYTES: usize = 1024 * 1024;
@@ -44,18 +44,19 @@ impl Handler for Api {
         let command = self.0.parts().commands.get(&name);
         // What there is not is asked for in vain by any method, and told so with what was probably meant.
         let reads = name == HELP || command.is_none_or(|command| command.reads);
-        if !reads && req.method() == Method::GET {
-            req.set_header("allow", "POST")?;
-            let why = format!("`{name}` changes something: it needs POST");
-            return refuse(req, &Refusal::new(405, "usage", why));
-        }
-        let methods: &[Method] = if reads {
-            &[Method::GET, Method::POST]
-        } else {
-            &[Method::POST]
+        let methods: &[Method] = match reads {
+            true => &[Method::GET, Method::HEAD, Method::POST],
+            false => &[Method::POST],
         };
-        if !takes(req, methods)? {
-            return Ok(Outcome::Done);
+        if !methods.contains(req.method()) {
+            let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+            let names = names.join(", ");
+            let why = match reads {
+                true => format!("`{name}` is given by one of {names}"),
+                false => format!("`{name}` changes something: it needs POST"),
+            };
+            req.set_header("allow", names)?;
+            return refuse(req, &Refusal::new(405, "usage", why));
         }
         let arguments = match arguments(req).await? {
             Ok(arguments) => arguments,
@@ -121,11 +122,15 @@ pub(crate) fn media_type(req: &Request) -> String {
     essence.trim().to_ascii_lowercase()
 }
 
-/// The arguments in the query of a GET, or in the body of a POST.
+/// The arguments in the query, or in the body of a POST.
 async fn arguments(req: &mut Request) -> Result<Result<Map<String, Value>, Refusal>, Error> {
-    if req.method() == Method::GET {
+    let malformed = |why: String| Ok(Err(Refusal::new(400, "usage", why)));
+    let Ok(query) = req.parse_qs() else {
+        return malformed("the query is malformed".to_owned());
+    };
+    if req.method() != Method::POST {
         let mut arguments = Map::new();
-        for (name, value) in req.parse_qs()? {
+        for (name, value) in query {
             let value = Value::from(value);
             match arguments.get_mut(&name) {
                 None => drop(arguments.insert(name, value)),
@@ -135,12 +140,22 @@ async fn arguments(req: &mut Request) -> Result<Result<Map<String, Value>, Refus
         }
         return Ok(Ok(arguments));
     }
+    // Passed over it would be missed, and taken it would stand in logs.
+    if let Some((name, _)) = query.first() {
+        let why = format!("{name}: the arguments of a POST stand in its body");
+        return Ok(Err(Refusal::new(400, "usage", why).argument(name)));
+    }
     if media_type(req) != "application/json" {
         let why = "the body of a command is of the type application/json";
         return Ok(Err(Refusal::new(415, "usage", why)));
     }
-    let body = req.body(MOST_BYTES).await?;
-    let malformed = |why: String| Ok(Err(Refusal::new(400, "usage", why)));
+    let body = match req.body(MOST_BYTES).await {
+        Ok(body) => body,
+        Err(error) => match unread(&error) {
+            Some(refused) => return Ok(Err(refused)),
+            None => return Err(error),
+        },
+    };
     if body.is_empty() {
         return Ok(Ok(Map::new()));
     }
@@ -149,6 +164,16 @@ async fn arguments(req: &mut Request) -> Result<Result<Map<String, Value>, Refus
         Ok(_) => malformed("the body is no JSON object of arguments".to_owned()),
         Err(error) => malformed(format!("the body is no JSON: {error}")),
     }
+}
+
+/// What to say of a body that was not read to its end; none where nobody is left who could hear it.
+pub(crate) fn unread(error: &Error) -> Option<Refusal> {
+    let why = match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => format!("more than {MOST_BYTES} bytes of arguments"),
+        StatusCode::REQUEST_TIMEOUT => "the arguments came too slowly".to_owned(),
+        _ => return None,
+    };
+    Some(Refusal::new(error.status().as_u16(), "usage", why))
 }
 
 /// Gives a command in somebody's name.

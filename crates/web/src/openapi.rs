@@ -82,7 +82,7 @@ fn get(command: &Command) -> Value {
     let args = command
         .args
         .iter()
-        .map(|arg| parameter(arg.name, arg.doc, !arg.optional, schema(arg)));
+        .map(|arg| parameter(arg.name, arg.doc, !arg.optional, in_query(arg)));
     let flags = command
         .flags
         .iter()
@@ -138,6 +138,18 @@ fn schema(arg: &Arg) -> Value {
     one
 }
 
+/// As [`schema`], where there are no objects.
+fn in_query(arg: &Arg) -> Value {
+    match arg.kind {
+        ArgType::Pairs => json!({
+            "type": "array",
+            "items": { "type": "string", "pattern": "^[^=]+=" },
+            "description": arg.doc,
+        }),
+        _ => schema(arg),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +182,19 @@ mod tests {
             .collect();
         assert_eq!(names, ["host", "most", "users", "all"]);
         assert_eq!(page["openapi"], "3.1.0");
+    }
+
+    #[test]
+    fn pairs_are_an_object_but_in_a_query() {
+        let command = Command::new("find", "Finds.", |_, _| async { Ok(admin::Value::Nothing) })
+            .arg(Arg::pairs("where", "Which."))
+            .reads();
+        let page = document("1.0", &[Arc::new(command)]);
+        let find = &page["paths"]["/api/find"];
+        let body = &find["post"]["requestBody"]["content"]["application/json"]["schema"];
+        assert_eq!(body["properties"]["where"]["type"], "object");
+        let pairs = &find["get"]["parameters"][0]["schema"];
+        assert_eq!(pairs["items"]["pattern"], "^[^=]+=");
     }
 
     #[test]

@@ -8,10 +8,10 @@ use crate::browser::{Browser, Reply};
 use crate::house::House;
 use crate::http::{HTTP, door};
 
-const JSON: &str = "Content-Type: application/json";
+pub const JSON: &str = "Content-Type: application/json";
 
 /// A house with an administrator, one of a host, and a user; and a browser there.
-async fn open() -> (House, Browser) {
+pub async fn open() -> (House, Browser) {
     let house = House::start(HTTP).await;
     for (user, role) in [("root", "admin"), ("boss", "host-admin"), ("user", "user")] {
         house
@@ -25,7 +25,7 @@ async fn open() -> (House, Browser) {
     (house, browser)
 }
 
-fn basic(user: &str, password: &str) -> String {
+pub fn basic(user: &str, password: &str) -> String {
     let encoded = BASE64_STANDARD.encode(format!("{user}@a.example:{password}"));
     format!("Authorization: Basic {encoded}")
 }
@@ -120,6 +120,174 @@ async fn commands_are_given_as_json() {
     );
     let planned = post(&mut browser, "root", "reload_config", r#"{"plan": true}"#).await;
     assert_eq!((planned.status, planned.body.as_str()), (200, "[]"));
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_asked_as_it_should_be_is_told_so() {
+    let (house, mut browser) = open().await;
+    let root = basic("root", "secret");
+    let root = root.as_str();
+    let head = browser
+        .asks("HEAD", "localhost", "/api/status", &[root], "")
+        .await;
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    let long = format!(r#"{{"user": "{}"}}"#, "x".repeat(1024 * 1024));
+    for (method, path, headers, body, status, argument, why) in [
+        (
+            "PUT",
+            "/api/status",
+            &[root, JSON][..],
+            "{}",
+            405,
+            None,
+            "GET, HEAD, POST",
+        ),
+        (
+            "DELETE",
+            "/api/register",
+            &[root],
+            "",
+            405,
+            None,
+            "it needs POST",
+        ),
+        (
+            "POST",
+            "/api/register?user=x&host=a.example&password=y",
+            &[root, JSON],
+            "{}",
+            400,
+            Some("user"),
+            "stand in its body",
+        ),
+        (
+            "GET",
+            "/api/registered_users?host=%ff",
+            &[root],
+            "",
+            400,
+            None,
+            "the query is malformed",
+        ),
+        (
+            "GET",
+            "/api/registered_users",
+            &[root],
+            "",
+            400,
+            Some("host"),
+            "host: is missing",
+        ),
+        (
+            "GET",
+            "/api/registered_users?host=a.example&host=b.example",
+            &[root],
+            "",
+            400,
+            Some("host"),
+            "expected a text",
+        ),
+        (
+            "GET",
+            "/api/registered_users?host=c.example",
+            &[root],
+            "",
+            422,
+            None,
+            "c.example",
+        ),
+        (
+            "GET",
+            "/api/registered_users?hots=a.example",
+            &[root],
+            "",
+            400,
+            Some("hots"),
+            "did you mean `host`?",
+        ),
+        (
+            "POST",
+            "/api/register",
+            &[root, JSON],
+            long.as_str(),
+            413,
+            None,
+            "more than 1048576 bytes",
+        ),
+        (
+            "POST",
+            "/api/register",
+            &[root, JSON],
+            r#"{"user": "x", "host": "a.example", "password": {}}"#,
+            400,
+            Some("password"),
+            "expected a text",
+        ),
+        (
+            "POST",
+            "/api/register",
+            &[root, JSON],
+            "\"x\"",
+            400,
+            None,
+            "no JSON object",
+        ),
+        (
+            "POST",
+            "/api/register",
+            &[root, "Content-Type: application/x-www-form-urlencoded"],
+            "user=x",
+            415,
+            None,
+            "application/json",
+        ),
+        (
+            "POST",
+            "/api/register/v0",
+            &[root, JSON],
+            "{}",
+            404,
+            None,
+            "only v1",
+        ),
+        (
+            "POST",
+            "/api/nothing/v1",
+            &[root, JSON],
+            "{}",
+            404,
+            None,
+            "nothing",
+        ),
+    ] {
+        // What is refused before it is read ends the connection.
+        let mut browser = Browser::dial(door(&house)).await;
+        let refused = browser.asks(method, "localhost", path, headers, body).await;
+        let shown = format!("{method} {path}: {refused:?}");
+        assert_eq!(refused.status, status, "{shown}");
+        let told = refused.json();
+        assert_eq!(told["status"], "error", "{shown}");
+        assert_eq!(told["code"], status, "{shown}");
+        let named = told.get("argument").and_then(serde_json::Value::as_str);
+        assert_eq!(named, argument, "{shown}");
+        let message = told["message"].as_str().unwrap_or_default();
+        assert!(message.contains(why), "{shown}");
+    }
+    let listed = house.done("registered_users a.example").await;
+    assert!(!listed.contains("\"x\""), "nothing was done: {listed}");
+    // What does not come is not waited for.
+    let mut slow = crate::peer::Peer::dial(door(&house)).await;
+    slow.says(&format!(
+        "POST /api/register HTTP/1.1\r\nHost: localhost\r\n{root}\r\n{JSON}\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+    ))
+    .await;
+    slow.hears("100 Continue\r\n\r\n").await;
+    slow.says("{").await;
+    house.hand.advance(std::time::Duration::from_secs(31)).await;
+    slow.hears("HTTP/1.1 408 ").await;
+    slow.hears("came too slowly").await;
+    drop((slow, browser));
     house.stop().await;
 }
 
@@ -353,75 +521,5 @@ async fn the_commands_describe_themselves() {
         page["paths"].get("/api/stop").is_none(),
         "she is shown what she may"
     );
-    house.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_same_commands_are_given_by_xml_rpc() {
-    let (house, mut browser) = open().await;
-    let member = |name: &str, value: &str| {
-        format!("<member><name>{name}</name><value><string>{value}</string></value></member>")
-    };
-    let param = |members: &[String]| {
-        format!(
-            "<param><value><struct>{}</struct></value></param>",
-            members.concat()
-        )
-    };
-    let call = |method: &str, params: &[String]| {
-        format!(
-            "<?xml version='1.0'?><methodCall><methodName>{method}</methodName><params>{}</params></methodCall>",
-            params.concat()
-        )
-    };
-    let root = basic("root", "secret");
-    let xml = "Content-Type: text/xml; charset=utf-8";
-    let who = param(&[
-        member("user", "root"),
-        member("server", "a.example"),
-        member("password", "secret"),
-    ]);
-    let host = param(&[member("host", "a.example")]);
-    let ask = async |browser: &mut Browser, headers: &[&str], body: &str| {
-        browser
-            .asks("POST", "localhost", "/xmlrpc", headers, body)
-            .await
-    };
-    let listed = call("registered_users", std::slice::from_ref(&host));
-    let by_header = ask(&mut browser, &[&root, xml], &listed).await;
-    assert_eq!(by_header.status, 200);
-    assert!(by_header.body.contains("boss"), "{}", by_header.body);
-    let inside = call("registered_users", &[who.clone(), host.clone()]);
-    let by_struct = ask(&mut browser, &[xml], &inside).await;
-    assert_eq!(by_struct.body, by_header.body);
-
-    let nobody = ask(&mut browser, &[xml], &listed).await;
-    assert_eq!(nobody.status, 401);
-    let wrong = call("status", &[who.replace("secret", "wrong"), host.clone()]);
-    assert_eq!(ask(&mut browser, &[xml], &wrong).await.status, 401);
-    let json = ask(&mut browser, &[&root, JSON], &listed).await;
-    assert_eq!(json.status, 415);
-    let other = ask(
-        &mut browser,
-        &[&root, xml, "Origin: http://x.example"],
-        &listed,
-    )
-    .await;
-    assert_eq!(other.status, 403);
-    for (body, code, why) in [
-        (call("registered_users", &[]), 400, "host: is missing"),
-        (call("registred_users", &[]), 404, "did you mean"),
-        ("<x/>".to_owned(), 400, "methodCall"),
-    ] {
-        let fault = ask(&mut browser, &[&root, xml], &body).await;
-        assert_eq!(fault.status, 200);
-        assert!(fault.body.contains("<fault>"), "{}", fault.body);
-        assert!(
-            fault.body.contains(&format!("<int>{code}</int>")),
-            "{}",
-            fault.body
-        );
-        assert!(fault.body.contains(why), "{}", fault.body);
-    }
     house.stop().await;
 }

@@ -262,3 +262,82 @@ async fn certificates_are_verified() {
     assert_eq!(taker.hears().await.body["message_id"], "2");
     stage.stop().await;
 }
+
+/// What the page of metrics counts of posts that ended so.
+async fn counted(browser: &mut Browser, outcome: &str, count: u64) {
+    let line = format!("natter_http_offline_posts_total{{outcome=\"{outcome}\"}} {count}\n");
+    for _ in 0..900 {
+        let page = browser.asks("GET", "localhost", "/metrics", &[], "").await;
+        if page.body.contains(&line) {
+            return;
+        }
+    }
+    panic!("{line} is not told");
+}
+
+/// When a post was tried, by its signature.
+fn tried(post: &Post) -> u64 {
+    let (_, rest) = post
+        .head
+        .split_once("x-natter-signature: t=")
+        .expect("signed");
+    let digits = rest.split(',').next().unwrap_or_default();
+    digits.parse().expect("seconds")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_try_comes_later_and_more_than_fits_is_dropped() {
+    let replies = [
+        "503 Service Unavailable",
+        "429 Too Many Requests",
+        "500 Internal Server Error",
+        "408 Request Timeout",
+        "204 No Content",
+        "410 Gone",
+    ];
+    let mut taker = Taker::open(&replies, None).await;
+    let mut stage = Stage::open().await;
+    let mut browser = Browser::dial(door(&stage.house)).await;
+    let url = format!("http://127.0.0.1:{}/", taker.port);
+    let more = "first_wait=2s longest_wait=6s give_up_after=100s queue=2 content=false";
+    stage.begin(&url, more).await;
+    stage.says("1").await;
+    let first = taker.hears().await;
+    for key in ["body", "stanza"] {
+        assert!(first.body.get(key).is_none(), "{key} is nobody's affair");
+    }
+    // The first is not done yet, the second waits, there is no room for more.
+    for id in ["2", "3", "4"] {
+        stage.says(id).await;
+    }
+    counted(&mut browser, "dropped", 2).await;
+    let mut last = tried(&first);
+    for wait in [2, 4, 6, 6] {
+        let again = taker.hears_later(&stage.house.hand).await;
+        assert_eq!(again.body, first.body, "it is the same");
+        assert!(
+            tried(&again) >= last + wait,
+            "{last} {wait} {}",
+            tried(&again)
+        );
+        last = tried(&again);
+    }
+    let second = taker.hears().await;
+    assert_eq!(second.body["message_id"], "2", "in their order");
+    counted(&mut browser, "sent", 1).await;
+    counted(&mut browser, "given_up", 1).await;
+    // There is room again.
+    stage.says("5").await;
+    assert_eq!(taker.hears().await.body["message_id"], "5");
+    counted(&mut browser, "sent", 2).await;
+    counted(&mut browser, "dropped", 2).await;
+    // The messages themselves wait whatever became of their posts.
+    let mut alice = Peer::dial(stage.house.server.addresses()[0].at).await;
+    alice.logs_in("alice", "a.example", "secret").await;
+    alice.says("<presence/>").await;
+    for id in 1..=5 {
+        alice.hears(&format!("<body>hi {id}</body>")).await;
+    }
+    drop(alice);
+    stage.stop().await;
+}

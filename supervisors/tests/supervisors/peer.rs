@@ -42,6 +42,15 @@ impl Peer {
         }
     }
 
+    /// Everything up to the end of the connection.
+    pub async fn rest(&mut self) -> String {
+        let mut heard = std::mem::take(&mut self.heard).into_bytes();
+        let read = self.socket.read_to_end(&mut heard);
+        let read = otp::Clock::real().timeout(PATIENCE, read).await;
+        read.expect("in time").expect("an end in order");
+        String::from_utf8(heard).expect("UTF-8")
+    }
+
     async fn until(&mut self, text: &str) -> bool {
         while !self.heard.contains(text) {
             let mut room = [0; 4096];

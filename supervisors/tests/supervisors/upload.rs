@@ -285,6 +285,57 @@ async fn nothing_half_put_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_under_way_when_its_module_stops_comes_to_its_end() {
+    const LENGTH: usize = 8 << 20;
+    let mut stage = Stage::open().await;
+    let large = stage.slot("large", LENGTH, "text/plain").await;
+    let put = stage
+        .browser()
+        .await
+        .asks("PUT", "a.example", &large, &[], &"x".repeat(LENGTH))
+        .await;
+    assert_eq!(put.status, 201);
+    let path = stage.slot("a.txt", 4, "text/plain").await;
+    let mut putting = Peer::dial(door(&stage.house)).await;
+    putting
+        .says(&format!(
+            "PUT {path} HTTP/1.1\r\nHost: a.example\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
+        ))
+        .await;
+    putting.hears("100 Continue\r\n\r\n").await;
+    putting.says("ab").await;
+    // More than fits between the two: the rest is not read from the disk yet.
+    let mut getting = Peer::dial(door(&stage.house)).await;
+    getting
+        .says(&format!(
+            "GET {large} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n"
+        ))
+        .await;
+    getting.hears("\r\n\r\n").await;
+    for host in ["a.example", "b.example"] {
+        stage
+            .house
+            .done(&format!("module_stop {host} mod_http_upload"))
+            .await;
+    }
+    let routes = stage.house.done("http_routes").await;
+    assert!(!routes.contains("/upload/"), "{routes}");
+    putting.says("cd").await;
+    putting.hears("HTTP/1.1 201 ").await;
+    assert_eq!(getting.rest().await.len(), LENGTH);
+    let mut browser = stage.browser().await;
+    let gone = browser.asks("GET", "a.example", &path, &[], "").await;
+    assert_eq!(gone.status, 404, "nobody serves it");
+    stage
+        .house
+        .done("module_start a.example mod_http_upload")
+        .await;
+    let back = browser.asks("GET", "a.example", &path, &[], "").await;
+    assert_eq!((back.status, back.body.as_str()), (200, "abcd"));
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_go_with_their_time_their_account_and_by_command() {
     let mut stage = Stage::open().await;
     let mut paths = Vec::new();

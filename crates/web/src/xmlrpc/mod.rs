@@ -11,9 +11,8 @@ use httpd::{Error, Handler, Outcome, Request};
 use serde_json::{Map, Value};
 
 use crate::Web;
-use crate::api::{MOST_BYTES, dress, execute, media_type, refuse};
+use crate::api::{MOST_BYTES, dress, execute, media_type, refuse, unread};
 use crate::gate::{Identity, Refusal, enter_as, password_of};
-use crate::page::takes;
 use wire::Call;
 
 /// Gives commands by XML-RPC.
@@ -29,17 +28,23 @@ impl Handler for XmlRpc {
             Ok(identity) => identity,
             Err(refused) => return refuse(req, &refused),
         };
-        if !takes(req, &[Method::POST])? {
-            return Ok(Outcome::Done);
+        if req.method() != Method::POST {
+            req.set_header("allow", "POST")?;
+            return refuse(req, &Refusal::new(405, "usage", "a call needs POST"));
         }
         if !matches!(media_type(req).as_str(), "text/xml" | "application/xml") {
             let why = "the body of a call is of the type text/xml";
             return refuse(req, &Refusal::new(415, "usage", why));
         }
-        let body = req.body(MOST_BYTES).await?;
-        let answer = match wire::read(&body) {
-            Ok(call) => self.call(req, identity, call).await,
-            Err(why) => Err(Refusal::new(400, "usage", why)),
+        let answer = match req.body(MOST_BYTES).await {
+            Ok(body) => match wire::read(&body) {
+                Ok(call) => self.call(req, identity, call).await,
+                Err(why) => Err(Refusal::new(400, "usage", why)),
+            },
+            Err(error) => match unread(&error) {
+                Some(refused) => return refuse(req, &refused),
+                None => return Err(error),
+            },
         };
         let text = match answer {
             Ok(value) => wire::response(&value),

@@ -4,6 +4,8 @@
 
 use std::fmt::Write;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use rxml::error::EndOrError;
 use rxml::{Event, Parse, Parser};
 use serde_json::{Map, Number, Value};
@@ -102,13 +104,22 @@ fn tree(bytes: &[u8]) -> Result<Node, String> {
 
 /// What a `<value>` means; without a type it is a string.
 fn value(node: &Node) -> Result<Value, String> {
-    let Some(typed) = node.children.first() else {
-        return Ok(Value::String(node.text.clone()));
+    let typed = match node.children.as_slice() {
+        [] => return Ok(Value::String(node.text.clone())),
+        [typed] if node.text.trim().is_empty() => typed,
+        _ => return Err("a value has more in it than one type".to_owned()),
     };
+    let is_simple = !matches!(typed.name.as_str(), "array" | "struct");
+    if is_simple && !typed.children.is_empty() {
+        return Err(format!("a {} has elements in it", typed.name));
+    }
     let text = typed.text.trim();
     let wrong = || format!("`{text}` is no {}", typed.name);
     match typed.name.as_str() {
-        "string" | "base64" | "dateTime.iso8601" => Ok(Value::String(typed.text.clone())),
+        "string" => Ok(Value::String(typed.text.clone())),
+        "base64" => of_base64(text).map(Value::String).ok_or_else(wrong),
+        "dateTime.iso8601" if is_date_time(text) => Ok(Value::String(text.to_owned())),
+        "dateTime.iso8601" => Err(wrong()),
         "int" | "i4" | "i8" => {
             let number: i64 = text.parse().map_err(|_| wrong())?;
             Ok(number.into())
@@ -128,16 +139,32 @@ fn value(node: &Node) -> Result<Value, String> {
             data.all("value").map(value).collect()
         }
         "struct" => {
-            let members = typed.all("member").map(|member| {
-                let name = member.child("name").ok_or("a member has no name")?;
+            let mut all = Map::new();
+            for member in typed.all("member") {
+                let name = &member.child("name").ok_or("a member has no name")?.text;
                 let of = member.child("value").ok_or("a member has no value")?;
-                Ok((name.text.clone(), value(of)?))
-            });
-            let members: Result<Map<String, Value>, String> = members.collect();
-            members.map(Value::Object)
+                if all.insert(name.clone(), value(of)?).is_some() {
+                    return Err(format!("the member `{name}` is there twice"));
+                }
+            }
+            Ok(Value::Object(all))
         }
         other => Err(format!("`{other}` is no type of XML-RPC")),
     }
+}
+
+/// The text that the octets of a base64 are; arguments of commands are texts.
+fn of_base64(text: &str) -> Option<String> {
+    let packed: String = text.split_ascii_whitespace().collect();
+    String::from_utf8(BASE64_STANDARD.decode(packed).ok()?).ok()
+}
+
+/// Whether it has the form of a date with a time of day, as it is by the book or as it is written elsewhere.
+fn is_date_time(text: &str) -> bool {
+    let digit = |c: char| if c.is_ascii_digit() { '0' } else { c };
+    let form: String = text.chars().map(digit).collect();
+    let form = form.strip_suffix('Z').unwrap_or(&form);
+    ["00000000T00:00:00", "0000-00-00T00:00:00"].contains(&form)
 }
 
 const BEGIN: &str = "<?xml version='1.0' encoding='utf-8'?>\n<methodResponse>";
@@ -172,7 +199,11 @@ fn write(value: &Value, text: &mut String) {
                 push(text, format_args!("<int>{number}</int>"));
             }
             Some(number) => push(text, format_args!("<i8>{number}</i8>")),
-            None => push(text, format_args!("<double>{number}</double>")),
+            // A double has no exponent: a number of JSON may.
+            None => match number.as_f64().filter(|_| number.is_f64()) {
+                Some(number) => push(text, format_args!("<double>{number}</double>")),
+                None => push(text, format_args!("<double>{number}</double>")),
+            },
         },
         Value::String(string) => {
             text.push_str("<string>");
@@ -229,6 +260,26 @@ mod tests {
             ("<value>\n<boolean>1</boolean>\n</value>", json!(true)),
             ("<value><double>1.5</double></value>", json!(1.5)),
             (
+                "<value><i8>3000000000</i8></value>",
+                json!(3_000_000_000_i64),
+            ),
+            (
+                "<value><base64>\n c8Opc2\n FtZQ==\n</base64></value>",
+                json!("sésame"),
+            ),
+            (
+                "<value><dateTime.iso8601>19980717T14:08:55</dateTime.iso8601></value>",
+                json!("19980717T14:08:55"),
+            ),
+            (
+                "<value><x:nil xmlns:x='http://ws.apache.org/xmlrpc/namespaces/extensions'/></value>",
+                json!(null),
+            ),
+            ("<value/>", json!("")),
+            ("<value><string/></value>", json!("")),
+            ("<value><array><data/></array></value>", json!([])),
+            ("<value><struct/></value>", json!({})),
+            (
                 "<value><array><data><value>a</value><value><int>1</int></value></data></array></value>",
                 json!(["a", 1]),
             ),
@@ -253,6 +304,34 @@ mod tests {
             ("", "no XML"),
             ("<methodCall>", "no XML"),
             ("<!DOCTYPE a [<!ENTITY b 'c'>]><methodCall/>", "no XML"),
+            (
+                "<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]><methodCall><methodName>&b;</methodName></methodCall>",
+                "no XML",
+            ),
+            (
+                "<methodCall><methodName>&b;</methodName></methodCall>",
+                "no XML",
+            ),
+            ("<!-- c --><methodCall/>", "no XML"),
+            ("<methodCall><?p x?></methodCall>", "no XML"),
+            (
+                "<?xml version='1.0' encoding='iso-8859-1'?><methodCall/>",
+                "no XML",
+            ),
+            ("<?xml version='1.1'?><methodCall/>", "no XML"),
+            ("<methodCall><methodName>a</methodName>", "no XML"),
+            ("<methodCall><methodName>a</methodCall>", "no XML"),
+            ("<methodCall><a:b/></methodCall>", "no XML"),
+            ("<methodCall><a b='1' b='2'/></methodCall>", "no XML"),
+            ("text", "no XML"),
+            (
+                "<methodCall><methodName> </methodName></methodCall>",
+                "no methodName",
+            ),
+            (
+                "<methodCall><methodName>a</methodName><params><param/></params></methodCall>",
+                "no value",
+            ),
             ("<x/>", "no methodCall"),
             ("<methodCall/>", "no methodName"),
             ("<methodCall/><x/>", "behind the call"),
@@ -265,6 +344,41 @@ mod tests {
             ("<value><boolean>2</boolean></value>", "no boolean"),
             ("<value><thing/></value>", "`thing` is no type"),
             ("<value><array/></value>", "no data"),
+            ("<value><i4>1.5</i4></value>", "`1.5` is no i4"),
+            ("<value><i8>9223372036854775808</i8></value>", "is no i8"),
+            ("<value><double>inf</double></value>", "`inf` is no double"),
+            ("<value><double>NaN</double></value>", "`NaN` is no double"),
+            ("<value><base64>!</base64></value>", "`!` is no base64"),
+            (
+                "<value><base64>/w==</base64></value>",
+                "`/w==` is no base64",
+            ),
+            (
+                "<value><dateTime.iso8601>tomorrow</dateTime.iso8601></value>",
+                "`tomorrow` is no dateTime.iso8601",
+            ),
+            ("<value>1<int>1</int></value>", "more in it than one type"),
+            (
+                "<value><int>1</int><int>2</int></value>",
+                "more in it than one type",
+            ),
+            (
+                "<value><int><x/>1</int></value>",
+                "a int has elements in it",
+            ),
+            (
+                "<value><struct><member><value>1</value></member></struct></value>",
+                "a member has no name",
+            ),
+            (
+                "<value><struct><member><name>n</name></member></struct></value>",
+                "a member has no value",
+            ),
+            (
+                "<value><struct><member><name>n</name><value>1</value></member>\
+                 <member><name>n</name><value>2</value></member></struct></value>",
+                "`n` is there twice",
+            ),
             (deep.as_str(), "64 levels"),
         ] {
             let error = param(value).expect_err(value);
@@ -286,6 +400,16 @@ mod tests {
                 .expect("a value"),
         );
         assert_eq!(read, Ok(all));
+        let great = response(&json!([1e300, u64::MAX, 1e-7]));
+        assert!(
+            great.contains("<double>1000000") && !great.contains("e300"),
+            "{great}"
+        );
+        assert!(
+            great.contains("<double>18446744073709551615</double>"),
+            "{great}"
+        );
+        assert!(great.contains("<double>0.0000001</double>"), "{great}");
         assert!(fault(403, "no & no").contains("<string>no &amp; no</string>"));
         assert!(fault(403, "").contains("<name>faultCode</name><value><int>403</int></value>"));
     }
