@@ -53,7 +53,7 @@ const FORM: ReadOpts = ReadOpts {
 pub(crate) struct Incoming {
     /// None once all of it was read.
     body: Option<hyper::body::Incoming>,
-    pub(crate) trailers: Option<http::HeaderMap>,
+    pub(crate) trailers: Option<Box<http::HeaderMap>>,
     /// Whether any of it was asked for: a peer that expects 100 sends nothing before.
     asked: bool,
     /// What the body goes through.
@@ -99,7 +99,7 @@ impl Incoming {
                             return Poll::Ready(Some(changed));
                         }
                     }
-                    Err(frame) => self.trailers = frame.into_trailers().ok(),
+                    Err(frame) => self.trailers = frame.into_trailers().ok().map(Box::new),
                 },
                 Some(Err(error)) => {
                     self.body = None;
@@ -129,13 +129,10 @@ impl Incoming {
         std::future::poll_fn(|cx| self.poll_data(cx)).await
     }
 
-    /// Takes what is left of a body that the peer sends unasked.
-    pub(crate) fn rest(&mut self, expects: bool) -> Option<hyper::body::Incoming> {
-        if expects && !self.asked {
-            None
-        } else {
-            self.body.take()
-        }
+    /// Takes what is left of a body that the peer sends unasked: one that `expects` to be asked does not.
+    pub(crate) fn rest(&mut self, expects: impl FnOnce() -> bool) -> Option<hyper::body::Incoming> {
+        let body = self.body.take()?;
+        (self.asked || !expects()).then_some(body)
     }
 }
 
@@ -176,7 +173,7 @@ impl Request {
 
     /// The trailers behind a body that was read to its end.
     pub fn trailers(&self) -> Option<&http::HeaderMap> {
-        self.body.trailers.as_ref()
+        self.body.trailers.as_deref()
     }
 
     /// Reads a piece. Where the peer expects `100 Continue`, it gets it now.
@@ -217,7 +214,7 @@ impl Request {
     ///
     /// 413 if it is longer, 408 if it takes longer, 400 if it is malformed.
     pub async fn body(&mut self, limit: usize) -> Result<Bytes, Error> {
-        let period = self.server.limits.body_within;
+        let period = self.server().limits.body_within;
         let opts = ReadOpts {
             length: limit,
             period,
@@ -277,7 +274,7 @@ impl Request {
         let boundary = multer::parse_boundary(content_type).map_err(multipart_error)?;
         let sizes = multer::SizeLimit::new().whole_stream(limit);
         let constraints = multer::Constraints::new().size_limit(sizes);
-        let (clock, period) = (self.clock().clone(), self.server.limits.body_within);
+        let (clock, period) = (self.clock().clone(), self.server().limits.body_within);
         let body = &mut self.body;
         let searched = Arc::new(AtomicUsize::new(0));
         let from = (body, clock, searched.clone());

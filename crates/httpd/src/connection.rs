@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::Reason;
+use crate::aside::Aside;
 use crate::h1::Guard;
 use crate::link::{Beside, Due, Link};
 use crate::request::Connection;
@@ -99,19 +100,29 @@ async fn drive(args: Args, link: Arc<Link>) {
     } = args;
     match tls {
         None => {
-            let about = Connection { peer, tls: None };
-            serve(socket, about, server, link).await;
+            serve(
+                socket,
+                Connection {
+                    peer,
+                    tls: None,
+                    link,
+                    server,
+                },
+            )
+            .await
         }
         Some(config) => {
             let within = server.limits.head_within;
             let shaken = Tls::accept(socket, config, link.clock(), within).await;
             match shaken {
                 Ok((stream, info)) => {
-                    let about = Connection {
+                    let connection = Connection {
                         peer,
                         tls: Some(info),
+                        link,
+                        server,
                     };
-                    serve(stream, about, server, link).await;
+                    serve(stream, connection).await;
                 }
                 Err(error) => {
                     tracing::debug!(target: "natter::httpd", address = %peer.remote, %error, "no TLS");
@@ -126,18 +137,15 @@ fn speaks_h2(tls: Option<&TlsInfo>) -> bool {
 }
 
 /// Serves a byte stream to its end.
-async fn serve<S>(io: S, about: Connection, server: Arc<Shared>, link: Arc<Link>)
+async fn serve<S>(io: S, connection: Connection)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let is_h2 = speaks_h2(about.tls.as_ref());
-    let limits = server.limits.clone();
+    let is_h2 = speaks_h2(connection.tls.as_ref());
+    let link = connection.link.clone();
+    let limits = connection.server.limits.clone();
     let guard = Guard::new(io, link.clone(), limits.clone(), !is_h2);
-    let service = Service {
-        server,
-        link: link.clone(),
-        connection: Arc::new(about),
-    };
+    let service = Service(Arc::new(connection));
     if is_h2 {
         let mut builder = http2::Builder::new(Beside(link.clone()));
         builder
@@ -187,6 +195,7 @@ async fn watch_over<T>(
     mut poll: impl FnMut(&mut Context<'_>, bool) -> Poll<T>,
 ) -> Option<T> {
     let mut draining = link.draining();
+    let mut aside = Aside::new();
     // Whether hyper is told to end the connection when its requests are served.
     let mut ends = link.is_draining();
     loop {
@@ -209,12 +218,18 @@ async fn watch_over<T>(
         };
         let mut tell = ends;
         let driven = std::future::poll_fn(|cx| poll(cx, std::mem::take(&mut tell)));
+        let beside = aside.wait(async {
+            tokio::select! {
+                biased;
+                // A sender that is gone is a process that is gone, and this task with it.
+                _ = draining.wait_for(|draining| *draining), if !ends => true,
+                () = link.clock().sleep_until(until) => ends,
+            }
+        });
         tokio::select! {
             biased;
             ended = driven => return Some(ended),
-            // A sender that is gone is a process that is gone, and this task with it.
-            _ = draining.wait_for(|draining| *draining), if !ends => ends = true,
-            () = link.clock().sleep_until(until) => {}
+            now_ends = beside => ends = now_ends,
         }
     }
 }

@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::routing::panic_text;
+use crate::server::leave;
 use crate::{Error, Request};
 
 /// What a route leads to. The value in the route is cloned for each request, and the clone is that request's state.
@@ -116,6 +117,11 @@ impl Endpoint {
     pub(crate) fn serve<'a>(&'a self, req: &'a mut Request) -> BoxFuture<'a, ()> {
         self.handler.serve(req)
     }
+
+    /// Serves a request to its end.
+    pub(crate) fn serve_alone(&self, req: Request) -> BoxFuture<'static, ()> {
+        self.handler.serve_alone(req)
+    }
 }
 
 impl fmt::Debug for Endpoint {
@@ -126,11 +132,20 @@ impl fmt::Debug for Endpoint {
 
 trait Serve: Send + Sync {
     fn serve<'a>(&self, req: &'a mut Request) -> BoxFuture<'a, ()>;
+    fn serve_alone(&self, req: Request) -> BoxFuture<'static, ()>;
 }
 
 impl<H: Handler> Serve for H {
     fn serve<'a>(&self, req: &'a mut Request) -> BoxFuture<'a, ()> {
         Box::pin(run(self.clone(), req))
+    }
+
+    fn serve_alone(&self, mut req: Request) -> BoxFuture<'static, ()> {
+        let handler = self.clone();
+        Box::pin(async move {
+            run(handler, &mut req).await;
+            leave(&mut req);
+        })
     }
 }
 
@@ -229,8 +244,10 @@ impl<T: Terminate> Life<'_, T> {
 
 impl<T: Terminate> Drop for Life<'_, T> {
     fn drop(&mut self) {
-        let cause = self.req.link().cause();
-        self.tell(&cause);
+        if self.of.is_some() {
+            let cause = self.req.link().cause();
+            self.tell(&cause);
+        }
     }
 }
 

@@ -39,6 +39,7 @@
 //! # }).unwrap();
 //! ```
 
+mod aside;
 mod body;
 mod client;
 mod coding;
@@ -62,6 +63,7 @@ mod statics;
 mod streams;
 mod urlencoded;
 mod websocket;
+mod words;
 
 pub use body::{Multipart, Part, Piece, ReadOpts};
 pub use client::{Client, ClientError, Target};

@@ -66,6 +66,8 @@ pub(crate) struct Link {
     limits: Arc<Limits>,
     waits: Mutex<Waits>,
     refused: Mutex<Option<(u64, Refusal)>>,
+    /// Whether there is one.
+    has_refused: AtomicBool,
     served: AtomicU64,
     turn: AtomicU8,
     reader: AtomicWaker,
@@ -94,8 +96,9 @@ impl Link {
                 ..Waits::default()
             }),
             refused: Mutex::default(),
+            has_refused: AtomicBool::new(false),
             served: AtomicU64::new(0),
-            turn: AtomicU8::new(WAITING),
+            turn: AtomicU8::new(HTTP),
             reader: AtomicWaker::new(),
             head_late: AtomicBool::new(false),
             hibernating: AtomicBool::new(false),
@@ -119,31 +122,28 @@ impl Link {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        *self.draining.borrow()
+        // It changes once, and what never changed is told apart at less cost.
+        self.draining.has_changed().unwrap_or(true) && *self.draining.borrow()
     }
 
     // The guard's side.
 
     pub(crate) fn refuse(&self, number: u64, refusal: Refusal) {
         *self.refused.lock() = Some((number, refusal));
-        self.head_done();
+        self.has_refused.store(true, Ordering::Release);
     }
 
     pub(crate) fn head_began(&self) {
-        let mut waits = self.waits.lock();
-        if waits.head.is_none() {
-            waits.head = Some(self.clock.now());
-        }
+        self.waits.lock().head = Some(self.clock.now());
     }
 
     pub(crate) fn head_done(&self) {
-        let mut waits = self.waits.lock();
-        waits.head = None;
+        self.waits.lock().head = None;
+        self.head_late.store(false, Ordering::Release);
     }
 
-    /// Whether the head that is being read comes too late; else it is woken when it does.
-    pub(crate) fn head_expired(&self, cx: &Context<'_>) -> bool {
-        self.reader.register(cx.waker());
+    /// Whether the head that is being read comes too late; who [`reads`](Self::reads) is woken when it does.
+    pub(crate) fn is_head_late(&self) -> bool {
         self.head_late.load(Ordering::Acquire)
     }
 
@@ -159,6 +159,11 @@ impl Link {
         self.turn.store(WAITING, Ordering::Release);
     }
 
+    /// Whether the guard waits to know what the connection speaks.
+    pub(crate) fn awaits_turn(&self) -> bool {
+        self.turn.load(Ordering::Acquire) == WAITING
+    }
+
     pub(crate) fn poll_turn(&self, cx: &Context<'_>) -> Poll<Turned> {
         self.reader.register(cx.waker());
         match self.turn.load(Ordering::Acquire) {
@@ -168,7 +173,7 @@ impl Link {
         }
     }
 
-    /// The guard waits for bytes; it is woken to give memory back.
+    /// The guard waits for bytes; it is woken to give memory back, and when a head comes too late.
     pub(crate) fn reads(&self, cx: &Context<'_>) {
         self.reader.register(cx.waker());
     }
@@ -191,16 +196,17 @@ impl Link {
         let number = self.served.fetch_add(1, Ordering::AcqRel) + 1;
         let mut waits = self.waits.lock();
         waits.active += 1;
-        waits.spoke = true;
-        waits.ticket = None;
+        if !waits.spoke {
+            waits.spoke = true;
+            waits.ticket = None;
+        }
         drop(waits);
+        if !self.has_refused.load(Ordering::Acquire) {
+            return (number, None);
+        }
         let refused = *self.refused.lock();
-        (
-            number,
-            refused
-                .filter(|(of, _)| *of == number)
-                .map(|(_, refusal)| refusal),
-        )
+        let of_it = refused.filter(|(of, _)| *of == number);
+        (number, of_it.map(|(_, refusal)| refusal))
     }
 
     /// A request has been answered, to the last byte.

@@ -79,7 +79,7 @@ impl<L: Loop> HandlerType for Looping<L> {
         async move {
             let clock = req.clock().clone();
             let (mailbox, mut messages) = Mailbox::new(MAILBOX_MESSAGES);
-            let mut draining = req.link.draining();
+            let mut draining = req.link().draining();
             let mut told = false;
             let mut within = None;
             let mut next = self.0.start(&mailbox, req).await?;
@@ -88,7 +88,7 @@ impl<L: Loop> HandlerType for Looping<L> {
                     Next::Go => {}
                     Next::Hibernate => {
                         within = None;
-                        req.link.hibernate();
+                        req.link().hibernate();
                     }
                     Next::Timeout(time) => within = Some(time),
                     Next::Stop => return Ok(Reason::Stop),

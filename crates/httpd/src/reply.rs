@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use crate::ReplyError;
 use crate::link::Link;
+use crate::request::Connection;
 use crate::streams::Company;
 
 /// How far a reply is.
@@ -31,15 +32,39 @@ pub(crate) enum Stage {
     Cut,
 }
 
+/// A reply's head.
+pub(crate) struct Head {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+}
+
+impl Head {
+    /// A head without headers.
+    pub(crate) fn of(status: StatusCode) -> Head {
+        Head {
+            status,
+            headers: HeaderMap::new(),
+        }
+    }
+
+    /// A whole reply.
+    pub(crate) fn with(self, body: Payload) -> Response<Payload> {
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
+}
+
 /// What a handler leaves for its connection.
 pub(crate) struct Wire {
     pub(crate) stage: Stage,
     /// The head, until the connection takes it.
-    pub(crate) head: Option<Response<()>>,
+    pub(crate) head: Option<Head>,
     pub(crate) body: Bytes,
     /// One piece that waits to be taken; the handler waits while there is one.
     pub(crate) piece: Option<Bytes>,
-    pub(crate) trailers: Option<HeaderMap>,
+    pub(crate) trailers: Option<Box<HeaderMap>>,
     /// The handler that waits for room.
     pub(crate) waiting: Option<Waker>,
     /// Nobody takes pieces: a reply to HEAD, or one that has the length that was told.
@@ -170,12 +195,12 @@ impl From<Infallible> for Cut {
     }
 }
 
-/// Counts a request as answered when it is dropped.
-pub(crate) struct Answering(pub(crate) Arc<Link>);
+/// Counts a request of a connection as answered when it is dropped.
+pub(crate) struct Answering(pub(crate) Arc<Connection>);
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.answered();
+        self.0.link.answered();
     }
 }
 
@@ -184,7 +209,7 @@ pub(crate) struct Payload {
     kind: PayloadKind,
     company: Option<Box<Company>>,
     /// Trailers that came before what was left to send.
-    trailers: Option<HeaderMap>,
+    trailers: Option<Box<HeaderMap>>,
     _answering: Answering,
 }
 
@@ -261,7 +286,7 @@ impl Body for Payload {
         };
         loop {
             if let Some(trailers) = this.trailers.take() {
-                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                return Poll::Ready(Some(Ok(Frame::trailers(*trailers))));
             }
             let data = match std::task::ready!(streamed.poll(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
@@ -272,7 +297,7 @@ impl Body for Payload {
                         company.data(data)
                     }
                     Err(frame) => {
-                        this.trailers = frame.into_trailers().ok();
+                        this.trailers = frame.into_trailers().ok().map(Box::new);
                         company.went_whole();
                         company.finish()
                     }
@@ -354,7 +379,9 @@ impl Streamed {
                         if let Some(handler) = self.handler.take() {
                             self.link.spawn(handler);
                         }
-                        return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+                        return Poll::Ready(
+                            trailers.map(|trailers| Ok(Frame::trailers(*trailers))),
+                        );
                     }
                     _ if self.handler.is_none() => {
                         // It ended without a last piece: the reply ends with it.

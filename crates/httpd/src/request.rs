@@ -6,15 +6,16 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use http::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue,
+    SET_COOKIE,
 };
-use http::{Extensions, Method, Response, StatusCode, Uri, Version};
+use http::{Extensions, Method, StatusCode, Uri, Version};
 use net::{PeerAddr, TlsInfo};
 use otp::Clock;
 
 use crate::body::Incoming;
 use crate::link::Link;
-use crate::reply::{self, Headers, SharedWire, Stage};
+use crate::reply::{self, Head, Headers, SharedWire, Stage};
 use crate::routing::{Captures, Dispatch, Field, Value};
 use crate::server::Shared;
 use crate::{CookieOptions, Endpoint, Error, Event, ReplyError, urlencoded};
@@ -22,11 +23,15 @@ use crate::{CookieOptions, Endpoint, Error, Event, ReplyError, urlencoded};
 /// The most cookies that are read of one request.
 const MAX_COOKIES: usize = 100;
 
-/// What is known of a connection.
-#[derive(Debug)]
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What the requests of a connection share.
 pub(crate) struct Connection {
     pub(crate) peer: PeerAddr,
     pub(crate) tls: Option<TlsInfo>,
+    pub(crate) link: Arc<Link>,
+    pub(crate) server: Arc<Shared>,
 }
 
 /// A route that was found.
@@ -48,9 +53,9 @@ pub struct Request {
     pub(crate) found: Option<Arc<OnceLock<&'static str>>>,
     /// Where a middleware says the client is.
     pub(crate) client: Option<SocketAddr>,
-    pub(crate) link: Arc<Link>,
-    pub(crate) server: Arc<Shared>,
     pub(crate) wire: SharedWire,
+    /// Whether a reply was made, or has begun.
+    pub(crate) replied: bool,
     /// Headers of the reply, set before it is made.
     pub(crate) reply_headers: HeaderMap,
     pub(crate) cookies: Vec<(String, HeaderValue)>,
@@ -296,18 +301,22 @@ impl Request {
 
     /// The server's time.
     pub fn clock(&self) -> &Clock {
-        self.link.clock()
+        self.link().clock()
     }
 
-    pub(crate) fn link(&self) -> &Link {
-        &self.link
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.connection.link
+    }
+
+    pub(crate) fn server(&self) -> &Shared {
+        &self.connection.server
     }
 
     // The reply.
 
     /// Whether a reply was made, or has begun.
     pub fn has_replied(&self) -> bool {
-        self.wire.lock().stage != Stage::None
+        self.replied
     }
 
     /// Sets a header of the reply, in the place of one of that name. Those given to the reply itself come after.
@@ -365,22 +374,22 @@ impl Request {
     }
 
     /// The head of a reply, of all that was set and what is given.
-    fn head(
-        &mut self,
-        status: StatusCode,
-        headers: impl Headers,
-    ) -> Result<Response<()>, ReplyError> {
+    fn head(&mut self, status: StatusCode, headers: impl Headers) -> Result<Head, ReplyError> {
         let mut given = HeaderMap::new();
         headers.add_to(&mut given)?;
         let mut all = std::mem::take(&mut self.reply_headers);
-        given.add_to(&mut all)?;
+        if all.is_empty() {
+            all = given;
+        } else {
+            given.add_to(&mut all)?;
+        }
         for (_, line) in self.cookies.drain(..) {
             all.append(SET_COOKIE, line);
         }
-        let mut head = Response::new(());
-        *head.status_mut() = status;
-        *head.headers_mut() = all;
-        Ok(head)
+        Ok(Head {
+            status,
+            headers: all,
+        })
     }
 
     fn free(&self) -> Result<(), ReplyError> {
@@ -410,14 +419,15 @@ impl Request {
             return Err(ReplyError::Body(number));
         }
         let mut head = self.head(status, headers)?;
-        let told = head.headers_mut().remove(CONTENT_LENGTH);
+        let told = head.headers.remove(CONTENT_LENGTH);
         if self.head.method == Method::HEAD && !reply::is_bodiless(status) {
             let length = HeaderValue::from(body.len());
             let told = if body.is_empty() { told } else { Some(length) };
-            head.headers_mut()
+            head.headers
                 .extend(told.map(|length| (CONTENT_LENGTH, length)));
             body.clear();
         }
+        self.replied = true;
         let mut wire = self.wire.lock();
         wire.stage = Stage::Whole;
         wire.head = Some(head);
@@ -431,7 +441,7 @@ impl Request {
     ///
     /// As [`reply`](Self::reply).
     pub fn reply_text(&mut self, status: u16, text: impl Into<Bytes>) -> Result<(), ReplyError> {
-        self.reply(status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], text)
+        self.reply(status, [(CONTENT_TYPE, TEXT)], text)
     }
 
     /// Replies with a JSON value.
@@ -442,7 +452,7 @@ impl Request {
     pub fn reply_json(&mut self, status: u16, value: &impl serde::Serialize) -> Result<(), Error> {
         let text = serde_json::to_vec(value)
             .map_err(|error| Error::internal(format!("the reply is no JSON: {error}")))?;
-        Ok(self.reply(status, [(CONTENT_TYPE, "application/json")], text)?)
+        Ok(self.reply(status, [(CONTENT_TYPE, JSON)], text)?)
     }
 
     /// Begins a reply that is made piece by piece, with [`send`](Self::send) and [`finish`](Self::finish). With a
@@ -457,9 +467,9 @@ impl Request {
         let status = reply::status(status)?;
         let mut head = self.head(status, headers)?;
         if reply::is_bodiless(status) {
-            head.headers_mut().remove(CONTENT_LENGTH);
+            head.headers.remove(CONTENT_LENGTH);
         }
-        let length = match head.headers().get(CONTENT_LENGTH) {
+        let length = match head.headers.get(CONTENT_LENGTH) {
             None => None,
             Some(length) => {
                 let is_number = length.as_bytes().iter().all(u8::is_ascii_digit);
@@ -471,6 +481,7 @@ impl Request {
         };
         let is_deaf =
             self.head.method == Method::HEAD || reply::is_bodiless(status) || length == Some(0);
+        self.replied = true;
         let mut wire = self.wire.lock();
         wire.stage = Stage::Streaming;
         wire.is_deaf = is_deaf;
@@ -543,21 +554,21 @@ impl Request {
             return Err(ReplyError::NotStreaming);
         }
         wire.stage = Stage::Ended;
-        wire.trailers = trailers;
+        wire.trailers = trailers.map(Box::new);
         Ok(())
     }
 
     /// Replies with an error's status, unless a reply was made; cuts one that is under way.
     pub(crate) fn answer_error(&mut self, error: &Error) {
+        self.replied = true;
         let mut wire = self.wire.lock();
         match wire.stage {
             Stage::None => {
                 wire.stage = Stage::Whole;
-                let mut head = Response::new(());
-                *head.status_mut() = error.status();
+                let mut head = Head::of(error.status());
                 if error.close {
-                    head.headers_mut()
-                        .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+                    let close = HeaderValue::from_static("close");
+                    head.headers.insert(CONNECTION, close);
                 }
                 wire.head = Some(head);
             }

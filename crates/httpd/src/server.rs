@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::header::{CONNECTION, EXPECT, HOST, HeaderMap, HeaderValue, SERVER, UPGRADE};
+use http::header::{CONNECTION, EXPECT, HOST, HeaderMap, HeaderValue, SERVER};
 use http::{Extensions, Method, Response, StatusCode, Version};
 use net::{Accept, PeerAddr, ServerConfig, Ticket};
 use otp::{ChildSpec, Restart, Shards, Shutdown, System};
@@ -22,10 +22,10 @@ use tokio::net::TcpStream;
 use crate::body::{Incoming, skip};
 use crate::connection::{self, Args};
 use crate::h1::{Refusal, split_authority};
-use crate::link::{Link, Turned};
-use crate::reply::{Answering, Payload, SharedWire, Stage, Streamed, Wire};
+use crate::link::Turned;
+use crate::reply::{Answering, Head, Payload, SharedWire, Stage, Streamed, Wire};
 use crate::request::{Connection, Routed};
-use crate::routing::{Dispatch, NoMatch, Routes, panic_text};
+use crate::routing::{Captures, Dispatch, NoMatch, Routes, panic_text};
 use crate::streams::{self, Company, StreamHandler};
 use crate::{Error, Middleware, Request, Step, Verdict};
 
@@ -292,11 +292,7 @@ impl Drop for Place {
 }
 
 /// What a connection does with its requests.
-pub(crate) struct Service {
-    pub(crate) server: Arc<Shared>,
-    pub(crate) link: Arc<Link>,
-    pub(crate) connection: Arc<Connection>,
-}
+pub(crate) struct Service(pub(crate) Arc<Connection>);
 
 impl hyper::service::Service<http::Request<hyper::body::Incoming>> for Service {
     type Response = Response<Payload>;
@@ -304,16 +300,17 @@ impl hyper::service::Service<http::Request<hyper::body::Incoming>> for Service {
     type Future = Serving;
 
     fn call(&self, request: http::Request<hyper::body::Incoming>) -> Serving {
-        let answering = Answering(self.link.clone());
-        let (number, refused) = self.link.request();
+        let Connection { link, server, .. } = &*self.0;
+        let answering = Answering(self.0.clone());
+        let (number, refused) = link.request();
         let (mut head, body) = request.into_parts();
         let is_h1 = head.version < Version::HTTP_2;
-        let closes = is_h1 && (number >= self.server.limits.requests || self.link.is_draining());
-        let refused = refused.map_or_else(|| judge(&head), Some);
+        let closes = is_h1 && (number >= server.limits.requests || link.is_draining());
+        let refused = refused.or_else(|| judge(&head));
         let (mut inbound, mut company) = (Vec::new(), None);
-        if !self.server.streams.is_empty() {
-            let (peer, clock) = (self.connection.peer.remote, self.link.clock());
-            let opened = streams::open(&self.server.streams, &mut head, peer, clock);
+        if !server.streams.is_empty() {
+            let opened =
+                streams::open(&server.streams, &mut head, self.0.peer.remote, link.clock());
             (inbound, company) = (opened.0, Some(opened.1));
         }
         let mut serving = Serving {
@@ -321,32 +318,28 @@ impl hyper::service::Service<http::Request<hyper::body::Incoming>> for Service {
             company,
             handler: None,
             wire: Wire::new(),
-            link: self.link.clone(),
-            name: self.server.name.clone(),
             answering: Some(answering),
             closes,
-            asks_upgrade: is_h1 && head.headers.contains_key(UPGRADE),
+            asks_upgrade: is_h1 && link.awaits_turn(),
         };
         if serving.refused.is_none() {
             let (host, port) = host(&head);
-            let request = Request {
+            serving.handler = Some(begin(Request {
                 host,
                 port,
                 head,
                 body: Incoming::new(body, std::mem::take(&mut inbound)),
                 routed: None,
-                connection: self.connection.clone(),
+                connection: self.0.clone(),
                 client: None,
                 found: serving.company.as_ref().map(|company| company.handler()),
-                link: self.link.clone(),
-                server: self.server.clone(),
                 wire: serving.wire.clone(),
+                replied: false,
                 reply_headers: HeaderMap::new(),
                 cookies: Vec::new(),
                 env: Extensions::new(),
                 set_body: Bytes::new(),
-            };
-            serving.handler = Some(Box::pin(serve(request)));
+            }));
         }
         serving
     }
@@ -395,15 +388,31 @@ fn host(head: &http::request::Parts) -> (String, Option<u16>) {
     let text = authority.or_else(header).unwrap_or_default();
     let (host, port) = split_authority(text).unwrap_or_default();
     // It was judged: there is nothing but ASCII in it.
-    (String::from_utf8_lossy(host).to_ascii_lowercase(), port)
+    let host = String::from_utf8(host.to_ascii_lowercase());
+    (host.unwrap_or_default(), port)
+}
+
+/// Begins to serve a request. Without middlewares it is routed at once, and all that is allocated is its handler.
+fn begin(mut request: Request) -> BoxFuture<'static, ()> {
+    if !matches!(
+        request.server().middlewares[..],
+        [Step::Router, Step::Handler]
+    ) {
+        return Box::pin(serve(request));
+    }
+    let routed = route(&mut request);
+    match request.endpoint().filter(|_| routed == Verdict::Go) {
+        Some(endpoint) => endpoint.clone().serve_alone(request),
+        None => Box::pin(async move { leave(&mut request) }),
+    }
 }
 
 /// Serves a request, to its end.
 async fn serve(mut request: Request) {
-    let server = request.server.clone();
-    for step in &server.middlewares {
+    let connection = request.connection.clone();
+    for step in &connection.server.middlewares {
         let verdict = match step {
-            Step::Router => route(&mut request, &server),
+            Step::Router => route(&mut request),
             Step::Handler => {
                 if let Some(endpoint) = request.endpoint().cloned() {
                     endpoint.serve(&mut request).await;
@@ -433,26 +442,34 @@ async fn serve(mut request: Request) {
             break;
         }
     }
-    let expects = request.head.headers.contains_key(EXPECT);
-    if request.head.version < Version::HTTP_2
-        && let Some(rest) = request.body.rest(expects)
-    {
-        let most = server.limits.skip_body_bytes;
-        let length = http_body::Body::size_hint(&rest).lower();
-        if length <= most as u64 {
-            let clock = request.link.clock().clone();
-            let within = server.limits.body_within;
-            request.link.spawn(async move {
-                let _ = clock.timeout(within, skip(rest, most)).await;
-            });
-        }
+    leave(&mut request);
+}
+
+/// What is done behind a request: what is left of its body is skipped, so that the connection can go on.
+pub(crate) fn leave(request: &mut Request) {
+    if request.head.version >= Version::HTTP_2 {
+        return;
+    }
+    let headers = &request.head.headers;
+    let Some(rest) = request.body.rest(|| headers.contains_key(EXPECT)) else {
+        return;
+    };
+    let limits = &request.server().limits;
+    let (most, within) = (limits.skip_body_bytes, limits.body_within);
+    let length = http_body::Body::size_hint(&rest).lower();
+    if length <= most as u64 {
+        let clock = request.clock().clone();
+        request.link().spawn(async move {
+            let _ = clock.timeout(within, skip(rest, most)).await;
+        });
     }
 }
 
-fn route(request: &mut Request, server: &Shared) -> Verdict {
-    let table = server.routes.load_full();
-    match table.capture(&request.host, request.head.uri.path()) {
-        Ok(captures) => {
+fn route(request: &mut Request) -> Verdict {
+    let table = request.server().routes.load_full();
+    let mut captures = Captures::default();
+    match table.capture(&request.host, request.head.uri.path(), &mut captures) {
+        Ok(()) => {
             if let Some(found) = &request.found {
                 // Routed once: nobody has filled it.
                 let _ = found.set(table.target(&captures).name());
@@ -476,8 +493,6 @@ pub(crate) struct Serving {
     refused: Option<Refusal>,
     handler: Option<BoxFuture<'static, ()>>,
     wire: SharedWire,
-    link: Arc<Link>,
-    name: Option<HeaderValue>,
     answering: Option<Answering>,
     closes: bool,
     asks_upgrade: bool,
@@ -485,37 +500,33 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// The reply, with what every reply has.
-    fn dress(&mut self, mut head: Response<()>) -> http::response::Builder {
-        let headers = head.headers_mut();
-        if let Some(name) = &self.name
+    /// Gives the head what every reply has.
+    fn dress(&self, head: &mut Head, connection: &Connection) {
+        let headers = &mut head.headers;
+        if let Some(name) = &connection.server.name
             && !headers.contains_key(SERVER)
         {
             headers.insert(SERVER, name.clone());
         }
-        let switches = head.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
         if self.closes && !switches {
-            head.headers_mut()
-                .insert(CONNECTION, HeaderValue::from_static("close"));
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if self.asks_upgrade {
-            self.link
-                .turn(if switches { Turned::Raw } else { Turned::Http });
+        if self.asks_upgrade || switches {
+            let to = if switches { Turned::Raw } else { Turned::Http };
+            connection.link.turn(to);
         }
-        let mut builder = Response::builder().status(head.status());
-        *builder.headers_mut().expect("a status is no error") = std::mem::take(head.headers_mut());
-        builder
     }
 
-    fn whole(&mut self, mut head: Response<()>, mut body: Bytes) -> Response<Payload> {
+    fn whole(&mut self, mut head: Head, mut body: Bytes) -> Response<Payload> {
         let answering = self.answering.take().expect("a request is answered once");
         let mut company = self.company.take();
         if let Some(company) = &mut company {
-            company.head(head.status(), head.headers_mut(), Some(body.len() as u64));
+            company.head(head.status, &mut head.headers, Some(body.len() as u64));
             body = company.whole(body);
         }
-        let payload = Payload::whole(body, answering, company);
-        self.dress(head).body(payload).expect("its parts are good")
+        self.dress(&mut head, &answering.0);
+        head.with(Payload::whole(body, answering, company))
     }
 
     /// Takes the reply's head, if it is there.
@@ -532,8 +543,8 @@ impl Serving {
         };
         if stage == Stage::Whole || is_deaf {
             // What the handler does behind a whole reply is its own affair.
-            if let Some(handler) = self.handler.take() {
-                self.link.spawn(handler);
+            if let (Some(handler), Some(answering)) = (self.handler.take(), &self.answering) {
+                answering.0.link.spawn(handler);
             }
             return Some(self.whole(head, body));
         }
@@ -541,15 +552,15 @@ impl Serving {
         let streamed = Streamed {
             wire: self.wire.clone(),
             handler: self.handler.take(),
-            link: self.link.clone(),
+            link: answering.0.link.clone(),
             ended: false,
         };
         let mut company = self.company.take();
         if let Some(company) = &mut company {
-            company.head(head.status(), head.headers_mut(), None);
+            company.head(head.status, &mut head.headers, None);
         }
-        let payload = Payload::streamed(streamed, answering, company);
-        Some(self.dress(head).body(payload).expect("its parts are good"))
+        self.dress(&mut head, &answering.0);
+        Some(head.with(Payload::streamed(streamed, answering, company)))
     }
 }
 
@@ -560,8 +571,7 @@ impl Future for Serving {
         let this = &mut *self;
         if let Some(refusal) = this.refused.take() {
             tracing::debug!(target: "natter::httpd", status = refusal.status, why = refusal.why, "request refused");
-            let mut head = Response::new(());
-            *head.status_mut() = StatusCode::from_u16(refusal.status).expect("a status");
+            let head = Head::of(StatusCode::from_u16(refusal.status).expect("a status"));
             this.closes = true;
             return Poll::Ready(Ok(this.whole(head, Bytes::new())));
         }
@@ -576,8 +586,7 @@ impl Future for Serving {
         if !ended {
             return Poll::Pending;
         }
-        let mut head = Response::new(());
-        *head.status_mut() = StatusCode::NO_CONTENT;
+        let head = Head::of(StatusCode::NO_CONTENT);
         Poll::Ready(Ok(this.whole(head, Bytes::new())))
     }
 }

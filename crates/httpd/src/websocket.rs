@@ -295,7 +295,7 @@ impl Talk {
         places: usize,
     ) -> Result<Reason, Error> {
         let clock = req.clock().clone();
-        let link = req.link.clone();
+        let link = req.link().clone();
         let (mailbox, mut messages) = Mailbox::new(places);
         let mut draining = link.draining();
         let mut heard = clock.now();
@@ -432,7 +432,7 @@ impl Talk {
             return unsent(&error);
         }
         if flow == Flow::Hibernate {
-            req.link.hibernate();
+            req.link().hibernate();
         }
         Turn::Go
     }

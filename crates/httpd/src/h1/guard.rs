@@ -43,6 +43,14 @@ enum State {
     Over,
 }
 
+/// Whether a head has begun, and the connection's time-outs were told: most heads come whole, and need not be timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Began {
+    Not,
+    Untold,
+    Told,
+}
+
 /// The socket as hyper sees it.
 pub(crate) struct Guard<S> {
     io: S,
@@ -56,6 +64,7 @@ pub(crate) struct Guard<S> {
     passing: usize,
     empty_lines: usize,
     heads: u64,
+    began: Began,
     write_waits: bool,
     /// The time for the peer to read the last reply, once the shutdown has begun.
     linger: Option<Pin<Box<Sleep>>>,
@@ -77,6 +86,7 @@ impl<S> Guard<S> {
             passing: 0,
             empty_lines: 0,
             heads: 0,
+            began: Began::Not,
             write_waits: false,
             linger: None,
             lingered: 0,
@@ -85,8 +95,23 @@ impl<S> Guard<S> {
     }
 
     fn refuse(&mut self, refusal: Refusal) {
+        self.head_done();
         self.link.refuse(self.heads + 1, refusal);
         self.pass_instead(IN_PLACE);
+    }
+
+    /// Bytes are awaited: if those of a head have come already, it is the rest of it.
+    fn head_waits(&mut self) {
+        if self.began == Began::Untold {
+            self.began = Began::Told;
+            self.link.head_began();
+        }
+    }
+
+    fn head_done(&mut self) {
+        if std::mem::replace(&mut self.began, Began::Not) == Began::Told {
+            self.link.head_done();
+        }
     }
 
     /// Gives hyper these bytes and nothing more.
@@ -141,7 +166,13 @@ impl<S> Guard<S> {
         let State::Head(looked) = self.state else {
             unreachable!("called in a head alone")
         };
-        let end = head::end(waiting, looked.min(waiting.len()));
+        // Most heads come whole and alone: then there is an end, and it is found when the head is read.
+        let has_end = waiting.len() <= self.limits.head_bytes && waiting.ends_with(b"\n\r\n");
+        let end = if has_end {
+            Some(waiting.len())
+        } else {
+            head::end(waiting, looked.min(waiting.len()))
+        };
         if end.unwrap_or(waiting.len()) > self.limits.head_bytes {
             let in_line = memchr::memchr(b'\n', waiting).is_none();
             self.refuse(Refusal {
@@ -160,8 +191,8 @@ impl<S> Guard<S> {
             Ok(vetted) => {
                 self.heads += 1;
                 self.empty_lines = 0;
-                self.passing = end;
-                self.link.head_done();
+                self.passing = vetted.length;
+                self.head_done();
                 self.state = match vetted.follows {
                     _ if vetted.upgrade => State::Upgrading,
                     Follows::Nothing => State::Head(0),
@@ -249,26 +280,27 @@ impl<S: AsyncRead + Unpin> hyper::rt::Read for Guard<S> {
                 }
             }
             let in_head = matches!(this.state, State::Head(_));
-            if in_head && this.link.head_expired(cx) {
-                this.refuse(Refusal {
-                    status: 408,
-                    why: "the head did not come in time",
-                });
-                continue;
-            }
-            if matches!(this.state, State::Raw) {
+            let Poll::Ready(filled) = this.fill(cx) else {
+                this.head_waits();
                 this.link.reads(cx);
-            }
-            let filled = this.fill(cx);
-            if filled.is_pending() && this.start == this.end && this.link.hibernates() {
-                this.input = Vec::new();
-                (this.start, this.end) = (0, 0);
-            }
-            if ready!(filled)? == 0 {
+                if this.began == Began::Told && this.link.is_head_late() {
+                    this.refuse(Refusal {
+                        status: 408,
+                        why: "the head did not come in time",
+                    });
+                    continue;
+                }
+                if this.start == this.end && this.link.hibernates() {
+                    this.input = Vec::new();
+                    (this.start, this.end) = (0, 0);
+                }
+                return Poll::Pending;
+            };
+            if filled? == 0 {
                 return Poll::Ready(Ok(()));
             }
-            if in_head {
-                this.link.head_began();
+            if in_head && this.began == Began::Not {
+                this.began = Began::Untold;
             }
         }
     }

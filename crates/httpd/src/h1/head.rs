@@ -6,6 +6,7 @@
 
 use crate::Limits;
 use crate::routing::{alphanumeric_or, is_host_byte};
+use crate::words;
 
 /// What follows a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(crate) struct Vetted {
     pub(crate) follows: Follows,
     /// It asks for another protocol: nothing behind it is HTTP until the answer is known.
     pub(crate) upgrade: bool,
+    /// Its bytes.
+    pub(crate) length: usize,
 }
 
 /// A head that may not, with the status that answers it.
@@ -49,41 +52,34 @@ pub(crate) fn end(bytes: &[u8], from: usize) -> Option<usize> {
     None
 }
 
-/// Reads a whole head.
-pub(crate) fn vet(head: &[u8], limits: &Limits) -> Result<Vetted, Refusal> {
-    let mut lines = Lines(head);
-    let first = lines.next_line()?;
-    let request = request_line(first, limits)?;
+/// Reads the head that `bytes` begin with; its end must be there.
+pub(crate) fn vet(bytes: &[u8], limits: &Limits) -> Result<Vetted, Refusal> {
+    let (line, mut rest) = line(bytes)?;
+    let request = request_line(line, limits)?;
     let mut seen = Seen::default();
     let mut count = 0;
     loop {
-        let line = lines.next_line()?;
-        if line.is_empty() {
-            break;
+        if let [b'\r', b'\n', behind @ ..] = rest {
+            return seen.judge(&request, bytes.len() - behind.len());
         }
         count += 1;
         if count > limits.headers {
             return refuse(431, "too many headers");
         }
-        let (name, value) = header(line, limits)?;
+        let (name, value);
+        (name, value, rest) = header(rest, limits)?;
         seen.take(name, value)?;
     }
-    seen.judge(&request)
 }
 
-/// The lines of a head; each ends with CR LF and holds neither alone.
-struct Lines<'a>(&'a [u8]);
-
-impl<'a> Lines<'a> {
-    fn next_line(&mut self) -> Result<&'a [u8], Refusal> {
-        let Some(end) = memchr::memchr(b'\n', self.0) else {
-            return refuse(400, "a line does not end");
-        };
-        let Some(line) = self.0[..end].strip_suffix(b"\r") else {
-            return refuse(400, "a line ends with a bare line feed");
-        };
-        self.0 = &self.0[end + 1..];
-        Ok(line)
+/// The text up to the first CR LF, with no other control character but tabs in it, and what follows.
+fn line(text: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
+    let end = words::control(text);
+    match &text[end..] {
+        [b'\r', b'\n', rest @ ..] => Ok((&text[..end], rest)),
+        [b'\n', ..] => refuse(400, "a line ends with a bare line feed"),
+        [] => refuse(400, "a line does not end"),
+        _ => refuse(400, "a control character"),
     }
 }
 
@@ -95,13 +91,11 @@ struct RequestLine<'a> {
 }
 
 fn request_line<'a>(line: &'a [u8], limits: &Limits) -> Result<RequestLine<'a>, Refusal> {
-    let space = memchr::memchr(b' ', line);
-    let Some((method, rest)) = space.map(|at| (&line[..at], &line[at + 1..])) else {
-        return refuse(400, "the request line has no target");
+    let end = line.iter().position(|b| !is_token(*b));
+    let Some(end) = end.filter(|end| *end > 0 && line[*end] == b' ') else {
+        return refuse(400, "the method is malformed, or no target follows");
     };
-    if method.is_empty() || !method.iter().all(|b| is_token(*b)) {
-        return refuse(400, "the method is malformed");
-    }
+    let (method, rest) = (&line[..end], &line[end + 1..]);
     if method.len() > limits.method_bytes {
         return refuse(501, "the method is too long");
     }
@@ -159,29 +153,28 @@ fn absolute(target: &[u8]) -> Result<&[u8], Refusal> {
     Ok(&rest[..end])
 }
 
-fn header<'a>(line: &'a [u8], limits: &Limits) -> Result<(&'a [u8], &'a [u8]), Refusal> {
-    if matches!(line[0], b' ' | b'\t') {
+/// The name and the value of the header that `text` begins with, and what follows.
+fn header<'a>(text: &'a [u8], limits: &Limits) -> Result<(&'a [u8], &'a [u8], &'a [u8]), Refusal> {
+    if matches!(text.first(), Some(b' ' | b'\t')) {
         return refuse(400, "a header is folded");
     }
-    let Some(colon) = line.iter().position(|b| !is_token(*b)) else {
+    let colon = text.iter().position(|b| !is_token(*b));
+    let Some(colon) = colon.filter(|at| text[*at] == b':') else {
         return refuse(400, "a header has no colon");
     };
-    let name = &line[..colon];
-    if line[colon] != b':' || name.is_empty() {
-        return refuse(400, "a header's name is malformed");
+    let name = &text[..colon];
+    if name.is_empty() {
+        return refuse(400, "a header has no name");
     }
+    let (value, rest) = line(&text[colon + 1..])?;
     if name.len() > limits.header_name_bytes {
         return refuse(431, "a header's name is too long");
     }
-    let value = trim(&line[colon + 1..]);
+    let value = trim(value);
     if value.len() > limits.header_value_bytes {
         return refuse(431, "a header's value is too long");
     }
-    let is_control = |b: &u8| ((*b < 0x20) & (*b != b'\t')) | (*b == 0x7f);
-    if value.iter().fold(false, |found, b| found | is_control(b)) {
-        return refuse(400, "a header's value holds a control character");
-    }
-    Ok((name, value))
+    Ok((name, value, rest))
 }
 
 /// Without optional white space around it (RFC 9110 §5.6.3): what else looks empty is no space, and is refused.
@@ -249,7 +242,7 @@ impl<'a> Seen<'a> {
         Ok(())
     }
 
-    fn judge(self, request: &RequestLine<'_>) -> Result<Vetted, Refusal> {
+    fn judge(self, request: &RequestLine<'_>, length: usize) -> Result<Vetted, Refusal> {
         match self.host {
             None if !request.is_1_0 => return refuse(400, "the host is missing"),
             None => {}
@@ -275,6 +268,7 @@ impl<'a> Seen<'a> {
         };
         Ok(Vetted {
             follows,
+            length,
             upgrade: self.upgrade
                 && self.connection_upgrade
                 && request.method == b"GET"
@@ -341,7 +335,14 @@ mod tests {
     use super::*;
 
     fn judged(head: &str) -> Result<Vetted, u16> {
-        vet(head.as_bytes(), &Limits::default()).map_err(|refusal| refusal.status)
+        let vetted = vet(head.as_bytes(), &Limits::default());
+        if let Ok(vetted) = vetted {
+            // What stands behind a head does not matter.
+            assert_eq!(vetted.length, head.len());
+            let more = format!("{head}GET / HTTP/1.0\r\n\r\n");
+            assert_eq!(vet(more.as_bytes(), &Limits::default()), Ok(vetted));
+        }
+        vetted.map_err(|refusal| refusal.status)
     }
 
     fn get(headers: &str) -> Result<Vetted, u16> {
@@ -361,12 +362,9 @@ mod tests {
 
     #[test]
     fn plain_heads_pass() {
-        let follows = |follows| {
-            Ok(Vetted {
-                follows,
-                upgrade: false,
-            })
-        };
+        let follows = |follows| Ok((follows, false));
+        let judged = |head: &str| judged(head).map(|vetted| (vetted.follows, vetted.upgrade));
+        let get = |headers: &str| get(headers).map(|vetted| (vetted.follows, vetted.upgrade));
         assert_eq!(get(""), follows(Follows::Nothing));
         assert_eq!(get("content-length: 0\r\n"), follows(Follows::Nothing));
         assert_eq!(get("Content-Length:7\r\n"), follows(Follows::Bytes(7)));
@@ -392,7 +390,7 @@ mod tests {
             follows(Follows::Nothing)
         );
         let upgrade = get("Connection: x, Upgrade\r\nUpgrade: websocket\r\n");
-        assert!(upgrade.is_ok_and(|vetted| vetted.upgrade));
+        assert_eq!(upgrade, Ok((Follows::Nothing, true)));
     }
 
     #[test]

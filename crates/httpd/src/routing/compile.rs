@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::constraint::Field;
+use super::constraint::{Field, Quick};
 use super::dispatch::{BoundField, Dispatch, HostRule, LAST, PathRule};
 use super::pattern::{Alternative, Kind, Problem, Segment, Wrong, parse};
-use super::trie::{Edge, Leaf, Trie};
+use super::trie::{Asks, Draft, Edge, Leaf, Name, Trie};
 use super::{Host, Path};
 
 /// What is wrong with one rule of a table.
@@ -82,7 +82,7 @@ impl<T> Dispatch<T> {
         let mut names = Names::default();
         let mut errors = Vec::new();
         let mut dispatch = Dispatch::default();
-        let mut order = 0;
+        let (mut draft, mut order) = (Draft::new(), 0);
         for (number, host) in table.into_iter().enumerate() {
             let place = (number, host.pattern.clone());
             let mut fail = |path: Option<(usize, Option<String>)>, wrong: Wrong| {
@@ -94,23 +94,25 @@ impl<T> Dispatch<T> {
                 });
             };
             let rule = number as u32;
+            let mut bound = Vec::new();
             match read(Kind::Host, host.pattern.as_deref(), &host.constraints) {
                 Ok(None) => {
                     dispatch.any.get_or_insert((order, rule));
                     order += 1;
                 }
                 Ok(Some(alternatives)) => {
-                    insert(
-                        &mut dispatch.trie,
-                        &alternatives,
+                    bound = bindings(&alternatives, &mut names);
+                    let inserted = Inserted {
+                        alternatives: &alternatives,
                         rule,
-                        &mut order,
-                        &mut names,
-                    );
+                        fields: &host.constraints,
+                        before: &[],
+                    };
+                    inserted.insert(&mut draft, &mut order, &mut names);
                 }
                 Err(wrong) => fail(None, wrong),
             }
-            let paths = compile_paths(host.paths, &mut names, &mut |at, pattern, wrong| {
+            let paths = compile_paths(host.paths, &bound, &mut names, &mut |at, pattern, wrong| {
                 fail(Some((at, pattern)), wrong);
             });
             let fields = bind_fields(host.constraints, &mut names);
@@ -121,6 +123,7 @@ impl<T> Dispatch<T> {
             });
         }
         dispatch.names = names.names;
+        dispatch.trie = draft.build();
         if errors.is_empty() {
             Ok(dispatch)
         } else {
@@ -163,44 +166,99 @@ fn bind_fields(fields: Vec<Field>, names: &mut Names) -> Vec<BoundField> {
     fields.into_iter().filter_map(known).collect()
 }
 
-fn insert(
-    trie: &mut Trie,
-    alternatives: &[Alternative],
+/// All that the alternatives of a pattern bind.
+fn bindings(alternatives: &[Alternative], names: &mut Names) -> Vec<u32> {
+    let segments = alternatives
+        .iter()
+        .flat_map(|alternative| &alternative.segments);
+    let mut bound = Vec::new();
+    for segment in segments {
+        if let Segment::Name(name) = segment {
+            bound.push(names.number(name));
+        }
+    }
+    bound
+}
+
+/// A rule on its way into a trie.
+struct Inserted<'a> {
+    alternatives: &'a [Alternative],
     rule: u32,
-    order: &mut u32,
-    names: &mut Names,
-) {
-    for alternative in alternatives {
-        let mut taken: Vec<(u32, u32)> = Vec::new();
-        let mut repeats = false;
-        for (at, segment) in alternative.segments.iter().enumerate() {
-            if let Segment::Name(name) = segment {
-                let number = names.number(name);
-                repeats |= taken.iter().any(|(other, _)| *other == number);
-                taken.push((number, at as u32));
+    fields: &'a [Field],
+    /// What is bound before it, by the host.
+    before: &'a [u32],
+}
+
+impl Inserted<'_> {
+    fn insert(&self, draft: &mut Draft, order: &mut u32, names: &mut Names) {
+        for alternative in self.alternatives {
+            let mut taken: Vec<Name> = Vec::new();
+            // Whether what a name takes must be what it is bound to already.
+            let mut clashes = false;
+            for (at, segment) in alternative.segments.iter().enumerate() {
+                if let Segment::Name(name) = segment {
+                    let number = names.number(name);
+                    clashes |= self.before.contains(&number)
+                        || taken.iter().any(|other| other.number == number);
+                    taken.push(Name {
+                        number,
+                        at: at as u32,
+                        quick: Quick::Anything,
+                    });
+                }
+            }
+            let asks = if clashes {
+                Asks::All
+            } else {
+                self.asks(&mut taken, names)
+            };
+            let leaf = Leaf {
+                order: *order,
+                rule: self.rule,
+                names: taken.into(),
+                rest_from: alternative
+                    .rest
+                    .then_some(alternative.segments.len() as u32),
+                asks,
+            };
+            *order += 1;
+            let edges = alternative.segments.iter().map(|segment| match segment {
+                Segment::Literal(text) => Edge::Literal(text),
+                Segment::Name(_) | Segment::Any => Edge::Any,
+            });
+            draft.insert(edges, leaf);
+        }
+    }
+
+    /// What the fields ask of these names, each of which is bound once. Each quick check goes to its name.
+    fn asks(&self, taken: &mut [Name], names: &Names) -> Asks {
+        let mut asks = Asks::Nothing;
+        for field in self.fields {
+            let Some(number) = names.numbers.get(field.name()) else {
+                continue;
+            };
+            if self.before.contains(number) {
+                return Asks::All;
+            }
+            let Some(name) = taken.iter_mut().find(|name| name.number == *number) else {
+                continue;
+            };
+            let Some(quick) = field.quick() else {
+                return Asks::All;
+            };
+            name.quick = name.quick.max(quick);
+            if name.quick != Quick::Anything {
+                asks = Asks::Names;
             }
         }
-        let leaf = Leaf {
-            order: *order,
-            rule,
-            names: taken.into(),
-            rest_from: alternative
-                .rest
-                .then_some(alternative.segments.len() as u32),
-            repeats,
-        };
-        *order += 1;
-        let edges = alternative.segments.iter().map(|segment| match segment {
-            Segment::Literal(text) => Edge::Literal(text),
-            Segment::Name(_) | Segment::Any => Edge::Any,
-        });
-        trie.insert(edges, leaf);
+        asks
     }
 }
 
-/// Compiles the paths of one host. Its pattern and fields are the caller's to set.
+/// Compiles the paths of one host, which binds `before`. Its pattern and fields are the caller's to set.
 fn compile_paths<T>(
     paths: Vec<Path<T>>,
+    before: &[u32],
     names: &mut Names,
     fail: &mut impl FnMut(usize, Option<String>, Wrong),
 ) -> HostRule<T> {
@@ -213,7 +271,7 @@ fn compile_paths<T>(
         star: None,
         first_pattern: LAST,
     };
-    let mut order = 0;
+    let (mut draft, mut order) = (Draft::new(), 0);
     for (number, path) in paths.into_iter().enumerate() {
         let place = number as u32;
         let mut kept = Vec::new();
@@ -229,7 +287,13 @@ fn compile_paths<T>(
             }
             Ok(Some(alternatives)) => {
                 rule.first_pattern = rule.first_pattern.min(order);
-                insert(&mut rule.trie, &alternatives, place, &mut order, names);
+                let inserted = Inserted {
+                    alternatives: &alternatives,
+                    rule: place,
+                    fields: &path.constraints,
+                    before,
+                };
+                inserted.insert(&mut draft, &mut order, names);
                 kept = alternatives;
             }
             Err(wrong) => fail(number, path.pattern.clone(), wrong),
@@ -242,5 +306,6 @@ fn compile_paths<T>(
             target: path.target,
         });
     }
+    rule.trie = draft.build();
     rule
 }

@@ -201,6 +201,25 @@ pub(crate) enum Checked {
     Refused,
 }
 
+/// What a segment must be, where its bytes alone say whether it is accepted. A later one accepts less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Quick {
+    Anything,
+    NonEmpty,
+    /// A decimal; it becomes a number.
+    Int,
+}
+
+impl Quick {
+    pub(super) fn accepts(self, bytes: &[u8]) -> bool {
+        match self {
+            Quick::Anything => true,
+            Quick::NonEmpty => !bytes.is_empty(),
+            Quick::Int => parse_int(bytes).is_ok(),
+        }
+    }
+}
+
 impl Field {
     /// The value must be a decimal integer of at most 17 digits, with or without a sign, and becomes a number.
     pub fn int(mut self) -> Field {
@@ -263,6 +282,17 @@ impl Field {
     pub fn reverse(&self, value: Value) -> Result<Value, String> {
         let mut steps = self.steps.iter().rev();
         steps.try_fold(value, |value, step| step.reverse(value))
+    }
+
+    /// What it asks, if that can be asked of bytes alone: none of its constraints is one's own.
+    pub(super) fn quick(&self) -> Option<Quick> {
+        self.steps
+            .iter()
+            .try_fold(Quick::Anything, |quick, step| match step {
+                Step::Int => Some(Quick::Int),
+                Step::NonEmpty => Some(quick.max(Quick::NonEmpty)),
+                Step::Own(_) => None,
+            })
     }
 
     /// As [`forward`](Self::forward) on bytes of a request: without a copy where none of one's own is asked, and with
@@ -349,7 +379,8 @@ impl Step {
     }
 }
 
-fn parse_int(bytes: &[u8]) -> Result<i64, &'static str> {
+/// The number that a decimal is, or why it is none.
+pub(super) fn parse_int(bytes: &[u8]) -> Result<i64, &'static str> {
     let (negative, digits) = match bytes {
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] => (false, digits),
@@ -418,6 +449,30 @@ mod tests {
             let number = value.as_int().ok_or("no number")?;
             Ok(Value::Int(number * 2))
         }
+    }
+
+    #[test]
+    fn what_is_asked_of_bytes_is_what_the_constraints_say() {
+        let fields = [
+            field("n"),
+            field("n").nonempty(),
+            field("n").int(),
+            field("n").nonempty().int(),
+            field("n").int().nonempty(),
+        ];
+        for field in fields {
+            let quick = field.quick().expect("none is one's own");
+            for text in ["", "7", "-07", "x", "123456789012345678"] {
+                let value = field.forward(text.into());
+                let accepts = quick.accepts(text.as_bytes());
+                assert_eq!(accepts, value.is_ok(), "{field:?} {text:?}");
+                let becomes_number = value.is_ok_and(|value| value.as_int().is_some());
+                let wanted = accepts && quick == Quick::Int;
+                assert_eq!(becomes_number, wanted, "{field:?} {text:?}");
+            }
+        }
+        let own = field("n").int().check(Arc::new(Halved));
+        assert_eq!(own.quick(), None);
     }
 
     #[test]

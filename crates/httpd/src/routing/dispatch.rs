@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::captures::{Captures, Seek, Slot, Slots, Texts};
+use super::captures::{Captures, Seek, Slot, Sought, Texts};
 use super::constraint::{Field, Panicked, Value};
 use super::found::Match;
 use super::pattern::Alternative;
-use super::target;
+use super::target::{self, Ranges};
 use super::trie::Trie;
 
 /// Behind every place in a list.
@@ -107,13 +107,15 @@ impl<T> Dispatch<T> {
     /// # Errors
     ///
     /// [`NoMatch`].
+    #[inline]
     pub fn find<'t, 'r>(
         &'t self,
         host: &'r str,
         path: &'r str,
     ) -> Result<Match<'t, 'r, T>, NoMatch> {
         let host = target::lowercase(host);
-        let captures = self.capture(&host, path)?;
+        let mut captures = Captures::default();
+        self.capture(&host, path, &mut captures)?;
         Ok(Match {
             table: self,
             captures,
@@ -137,12 +139,14 @@ impl<T> Dispatch<T> {
         self.hosts.iter().flat_map(|host| &host.paths)
     }
 
-    /// As [`find`](Self::find) for a host in lower case.
-    pub(crate) fn capture(&self, host: &str, path: &str) -> Result<Captures, NoMatch> {
-        let mut captures = Captures::default();
-        let rule = self.host(host, &mut captures)?;
-        rule.path(host, path, &mut captures)?;
-        Ok(captures)
+    /// As [`find`](Self::find) for a host in lower case. What is found comes into `captures`, which are new.
+    pub(crate) fn capture(
+        &self,
+        host: &str,
+        path: &str,
+        captures: &mut Captures,
+    ) -> Result<(), NoMatch> {
+        self.host(host, captures)?.path(host, path, captures)
     }
 
     fn host(&self, host: &str, captures: &mut Captures) -> Result<&HostRule<T>, NoMatch> {
@@ -155,30 +159,32 @@ impl<T> Dispatch<T> {
         if self.hosts.is_empty() {
             return Err(NoMatch::Host);
         }
-        let labels = target::split_host(host).map_err(|_| NoMatch::MalformedHost)?;
-        let mut seek = Seek {
-            best: any.map_or(LAST, |(order, _)| order),
-            found: None,
-            slots: None,
-            before: &Slots::new(),
+        let mut labels = Ranges::new();
+        target::split_host(host, &mut labels).map_err(|_| NoMatch::MalformedHost)?;
+        let sought = Sought {
             texts: Texts {
                 host: host.as_bytes(),
                 path: b"",
             },
             segments: &labels,
             of_host: true,
-            fields: |rule: u32| &self.hosts[rule as usize].fields,
         };
+        let fields = |rule: u32| self.hosts[rule as usize].fields.as_slice();
+        let first = any.map_or(LAST, |(order, _)| order);
+        let mut seek = Seek::new(first, &captures.slots, sought, fields);
         self.trie.find(host.as_bytes(), &labels, &mut seek);
         match (seek.finish(), any) {
             (Some(found), _) => {
                 let (leaf, slots) = found.map_err(|Panicked(text)| NoMatch::Panicked(text))?;
+                match slots {
+                    Some(slots) => captures.slots = slots,
+                    None => sought.bind(leaf, &mut captures.slots),
+                }
                 captures.host = leaf.rule;
-                captures.slots = slots;
-                captures.host_info = leaf.rest_from.map(|from| {
-                    let rest = &labels[from as usize..];
-                    rest.iter().rev().copied().collect()
-                });
+                if let Some(from) = leaf.rest_from {
+                    let rest = labels[from as usize..].iter().rev();
+                    captures.more().host_info = Some(rest.copied().collect());
+                }
                 Ok(&self.hosts[leaf.rule as usize])
             }
             (None, Some((_, rule))) => {
@@ -201,8 +207,8 @@ impl<T> Dispatch<T> {
 
     /// The slot of a binding.
     fn slot<'c>(&self, captures: &'c Captures, name: &str) -> Option<&'c Slot> {
-        let is_it = |(number, _): &&(u32, Slot)| &*self.names[*number as usize] == name;
-        captures.slots.iter().find(is_it).map(|(_, slot)| slot)
+        let is_it = |slot: &&Slot| &*self.names[slot.name() as usize] == name;
+        captures.slots.iter().find(is_it)
     }
 
     pub(crate) fn binding_bytes<'c>(
@@ -227,9 +233,9 @@ impl<T> Dispatch<T> {
 
     pub(crate) fn binding_int(&self, captures: &Captures, name: &str) -> Option<i64> {
         match self.slot(captures, name)? {
-            Slot::Int(number) => Some(*number),
-            Slot::Value(value) => value.as_int(),
-            Slot::Host(_) | Slot::Path(_) => None,
+            Slot::Int(_, number) => Some(*number),
+            Slot::Value(_, value) => value.as_int(),
+            Slot::Host(..) | Slot::Path(..) => None,
         }
     }
 
@@ -240,8 +246,7 @@ impl<T> Dispatch<T> {
         path: &str,
     ) -> Vec<(Arc<str>, Value)> {
         let texts = captures.texts(host, path);
-        let named =
-            |(name, slot): &(u32, Slot)| (self.names[*name as usize].clone(), slot.value(texts));
+        let named = |slot: &Slot| (self.names[slot.name() as usize].clone(), slot.value(texts));
         captures.slots.iter().map(named).collect()
     }
 }
@@ -267,38 +272,40 @@ impl<T> HostRule<T> {
                 Ok(())
             };
         }
-        let split = target::split_path(path).map_err(|_| NoMatch::MalformedPath)?;
-        let text = split.decoded.as_deref().unwrap_or(path.as_bytes());
-        let before = std::mem::take(&mut captures.slots);
-        let mut seek = Seek {
-            best: any,
-            found: None,
-            slots: None,
-            before: &before,
+        let mut segments = Ranges::new();
+        let decoded =
+            target::split_path(path, &mut segments).map_err(|_| NoMatch::MalformedPath)?;
+        let text = decoded.as_deref().unwrap_or(path.as_bytes());
+        let sought = Sought {
             texts: Texts {
                 host: host.as_bytes(),
                 path: text,
             },
-            segments: &split.segments,
+            segments: &segments,
             of_host: false,
-            fields: |rule: u32| &self.paths[rule as usize].fields,
         };
-        self.trie.find(text, &split.segments, &mut seek);
+        let fields = |rule: u32| self.paths[rule as usize].fields.as_slice();
+        let mut seek = Seek::new(any, &captures.slots, sought, fields);
+        self.trie.find(text, &segments, &mut seek);
         match seek.finish() {
             Some(found) => {
                 let (leaf, slots) = found.map_err(|Panicked(text)| NoMatch::Panicked(text))?;
+                match slots {
+                    Some(slots) => captures.slots = slots,
+                    None => sought.bind(leaf, &mut captures.slots),
+                }
                 captures.path = leaf.rule;
-                captures.slots = slots;
-                captures.path_info = leaf
-                    .rest_from
-                    .map(|from| split.segments[from as usize..].into());
-                captures.decoded = split.decoded;
+                if let Some(from) = leaf.rest_from {
+                    captures.more().path_info = Some(segments[from as usize..].into());
+                }
+                if decoded.is_some() {
+                    captures.more().decoded = decoded;
+                }
                 Ok(())
             }
             None if any == LAST => Err(NoMatch::Path),
             None => {
                 captures.path = rule;
-                captures.slots = before;
                 Ok(())
             }
         }

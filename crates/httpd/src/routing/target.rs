@@ -7,34 +7,16 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
+use crate::words;
+
 /// The range of a segment in the text it was split from.
 pub(crate) type Range = (u32, u32);
 
 /// Segments of one target.
 pub(crate) type Ranges = SmallVec<[Range; 12]>;
 
-const PLAIN: u8 = 0;
-const SLASH: u8 = 1;
-const DOT: u8 = 2;
-const PERCENT: u8 = 3;
-const BAD: u8 = 4;
-
-/// What each byte of a path is: `pchar` of RFC 3986 §3.3, with the three that end or change a segment apart.
-const CLASS: [u8; 256] = {
-    let mut class = [BAD; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        let b = byte as u8;
-        if is_host_byte(b) || b == b':' || b == b'@' {
-            class[byte] = PLAIN;
-        }
-        byte += 1;
-    }
-    class[b'/' as usize] = SLASH;
-    class[b'.' as usize] = DOT;
-    class[b'%' as usize] = PERCENT;
-    class
-};
+/// What a path may hold: `pchar` of RFC 3986 §3.3, slashes, and the percent sign of an escape.
+const PATH: [bool; 256] = alphanumeric_or(b"-._~!$&'()*+,;=:@/%");
 
 /// `unreserved` and `sub-delims` of RFC 3986.
 const HOST: [bool; 256] = alphanumeric_or(b"-._~!$&'()*+,;=");
@@ -60,67 +42,52 @@ pub(crate) const fn alphanumeric_or(others: &[u8]) -> [bool; 256] {
     set
 }
 
-/// A path that was split.
-pub(crate) struct Split {
-    /// Ranges in the path, or in `decoded` if there is one.
-    pub(crate) segments: Ranges,
-    pub(crate) decoded: Option<Box<[u8]>>,
-}
-
 /// The path cannot be split: it does not begin with a slash, holds a byte that no path has, or a bad escape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BadTarget;
 
-/// Splits a path.
-pub(crate) fn split_path(path: &str) -> Result<Split, BadTarget> {
+/// Splits a path into `segments`, which come empty. Gives the text they are ranges of, where that is not the path.
+pub(crate) fn split_path(
+    path: &str,
+    segments: &mut Ranges,
+) -> Result<Option<Box<[u8]>>, BadTarget> {
     let bytes = path.as_bytes();
     if bytes.first() != Some(&b'/') {
         return Err(BadTarget);
     }
     let end = u32::try_from(bytes.len()).map_err(|_| BadTarget)?;
-    let mut segments = Ranges::new();
     let mut began = 1;
-    // Whether anything stands in it that the quick way does not do.
-    let mut special = 0;
-    for (at, &byte) in (1..).zip(&bytes[1..]) {
-        let class = CLASS[usize::from(byte)];
-        if class == SLASH {
-            segments.push((began, at));
-            began = at + 1;
-        } else {
-            // A dot matters only where a segment begins with it.
-            special |= if class == DOT && at != began {
-                PLAIN
-            } else {
-                1 << class >> 1
-            };
-        }
-    }
+    let mut dots = bytes.get(1) == Some(&b'.');
+    let are_plain = words::places(&bytes[1..], b'/', |place| {
+        let slash = place + 1;
+        segments.push((began, slash));
+        began = slash + 1;
+        dots |= bytes.get(began as usize) == Some(&b'.');
+    });
     // One trailing slash adds nothing.
     if began < end {
         segments.push((began, end));
     }
-    if special & (1 << BAD >> 1) != 0 {
-        return Err(BadTarget);
+    if !are_plain {
+        if !bytes.iter().all(|byte| PATH[usize::from(*byte)]) {
+            return Err(BadTarget);
+        }
+        if bytes.contains(&b'%') {
+            return decode(bytes, segments).map(Some);
+        }
     }
-    if special & (1 << PERCENT >> 1) != 0 {
-        return decode(bytes, &segments);
+    if dots {
+        remove_dots(bytes, segments);
     }
-    if special & (1 << DOT >> 1) != 0 {
-        remove_dots(bytes, &mut segments);
-    }
-    Ok(Split {
-        segments,
-        decoded: None,
-    })
+    Ok(None)
 }
 
-fn decode(bytes: &[u8], raw: &Ranges) -> Result<Split, BadTarget> {
+/// Decodes the escapes of each segment.
+fn decode(bytes: &[u8], segments: &mut Ranges) -> Result<Box<[u8]>, BadTarget> {
     let mut decoded = Vec::with_capacity(bytes.len());
-    let mut segments = Ranges::with_capacity(raw.len());
-    for &(from, to) in raw {
+    for segment in segments.iter_mut() {
         let began = decoded.len();
-        let mut left = bytes[from as usize..to as usize].iter();
+        let mut left = slice(bytes, *segment).iter();
         while let Some(&byte) = left.next() {
             if byte == b'%' {
                 let (high, low) = (hex(left.next())?, hex(left.next())?);
@@ -130,13 +97,10 @@ fn decode(bytes: &[u8], raw: &Ranges) -> Result<Split, BadTarget> {
             }
         }
         // Decoding makes nothing longer, and the path's length fits.
-        segments.push((began as u32, decoded.len() as u32));
+        *segment = (began as u32, decoded.len() as u32);
     }
-    remove_dots(&decoded, &mut segments);
-    Ok(Split {
-        segments,
-        decoded: Some(decoded.into()),
-    })
+    remove_dots(&decoded, segments);
+    Ok(decoded.into())
 }
 
 fn hex(digit: Option<&u8>) -> Result<u8, BadTarget> {
@@ -163,30 +127,35 @@ fn remove_dots(bytes: &[u8], segments: &mut Ranges) {
 
 /// Splits a host, the last label first. One trailing dot is ignored; any other empty label is refused. An address
 /// in brackets is one label.
-pub(crate) fn split_host(host: &str) -> Result<Ranges, BadTarget> {
+pub(crate) fn split_host(host: &str, labels: &mut Ranges) -> Result<(), BadTarget> {
     let end = u32::try_from(host.len()).map_err(|_| BadTarget)?;
     if host.starts_with('[') {
-        return Ok(Ranges::from_slice(&[(0, end)]));
+        labels.push((0, end));
+        return Ok(());
     }
-    let name = host.strip_suffix('.').unwrap_or(host);
-    let mut labels = Ranges::new();
+    let name = host.strip_suffix('.').unwrap_or(host).as_bytes();
     if name.is_empty() {
-        return Ok(labels);
+        return Ok(());
     }
-    let mut until = name.len();
-    for label in name.rsplit('.') {
-        if label.is_empty() {
-            return Err(BadTarget);
-        }
-        labels.push(((until - label.len()) as u32, until as u32));
-        until = until.wrapping_sub(label.len() + 1);
+    let (mut began, mut empty) = (0, false);
+    words::places(name, b'.', |dot| {
+        labels.push((began, dot));
+        empty |= began == dot;
+        began = dot + 1;
+    });
+    labels.push((began, name.len() as u32));
+    labels.reverse();
+    if empty || began as usize == name.len() {
+        return Err(BadTarget);
     }
-    Ok(labels)
+    Ok(())
 }
 
 /// A host in lower case.
 pub(crate) fn lowercase(host: &str) -> Cow<'_, str> {
-    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    // All bytes are looked at: many at once are quicker than as few as needed.
+    let is_upper = |found, byte: u8| found | byte.is_ascii_uppercase();
+    if host.bytes().fold(false, is_upper) {
         Cow::Owned(host.to_ascii_lowercase())
     } else {
         Cow::Borrowed(host)
@@ -203,10 +172,11 @@ mod tests {
     use super::*;
 
     fn split(path: &str) -> Result<Vec<String>, BadTarget> {
-        let split = split_path(path)?;
-        let text = split.decoded.as_deref().unwrap_or(path.as_bytes());
+        let mut segments = Ranges::new();
+        let decoded = split_path(path, &mut segments)?;
+        let text = decoded.as_deref().unwrap_or(path.as_bytes());
         let shown = |range| String::from_utf8_lossy(slice(text, range)).into_owned();
-        Ok(split.segments.iter().copied().map(shown).collect())
+        Ok(segments.iter().copied().map(shown).collect())
     }
 
     #[test]
@@ -230,6 +200,8 @@ mod tests {
             ("/...", &["..."]),
             ("/.a/a.", &[".a", "a."]),
             ("/a:b@c;d=e,f", &["a:b@c;d=e,f"]),
+            ("/a~/!$&'()*+/.", &["a~", "!$&'()*+"]),
+            ("/1234567/./abcdefgh/..", &["1234567"]),
             ("/%00", &["\0"]),
         ];
         for (path, segments) in cases {
@@ -250,17 +222,20 @@ mod tests {
             (".", &[]),
             ("a", &["a"]),
             ("www.example.org", &["org", "example", "www"]),
+            ("a.longer-label.b", &["b", "longer-label", "a"]),
             ("example.org.", &["org", "example"]),
             ("[::ffff:192.0.2.1]", &["[::ffff:192.0.2.1]"]),
         ];
         for (host, labels) in cases {
-            let ranges = split_host(host).expect(host);
+            let mut ranges = Ranges::new();
+            split_host(host, &mut ranges).expect(host);
             let found: Vec<_> = ranges.iter().map(|r| slice(host.as_bytes(), *r)).collect();
             let labels: Vec<_> = labels.iter().map(|label| label.as_bytes()).collect();
             assert_eq!(found, labels, "{host}");
         }
         for host in ["a..b", ".a", "a..", ".."] {
-            assert_eq!(split_host(host), Err(BadTarget), "{host}");
+            let split = split_host(host, &mut Ranges::new());
+            assert_eq!(split, Err(BadTarget), "{host}");
         }
     }
 }

@@ -276,6 +276,13 @@ fn many_literals_of_one_length_and_one_beginning() {
     }
     assert_eq!(look(&dispatch, "", "/prefix-that-is-long-1000/x"), "404");
     assert_eq!(look(&dispatch, "", "/prefix-t/x"), "404");
+    let between = |n: u32| format!("/same-at-both-{n:04}-ends-of-it");
+    let paths = (0..1000).map(|n| Path::new(between(n), n));
+    let dispatch = compiled(vec![Host::any().paths(paths)]);
+    for n in 0..1000 {
+        assert_eq!(look(&dispatch, "", &between(n)), n.to_string());
+    }
+    assert_eq!(look(&dispatch, "", "/same-at-both-1000-ends-of-it"), "404");
 }
 
 /// One rule of the reference: as the specification tells it, rule by rule.
@@ -318,18 +325,18 @@ mod naive {
     }
 
     fn split(path: &str) -> Option<Vec<Vec<u8>>> {
-        let split = target::split_path(path).ok()?;
-        let text = split.decoded.as_deref().unwrap_or(path.as_bytes());
+        let mut segments = target::Ranges::new();
+        let decoded = target::split_path(path, &mut segments).ok()?;
+        let text = decoded.as_deref().unwrap_or(path.as_bytes());
         Some(
-            split
-                .segments
+            segments
                 .iter()
                 .map(|r| target::slice(text, *r).to_vec())
                 .collect(),
         )
     }
 
-    /// What [`look`] says. Constraints are `int` on `n` alone, and a host's names are not constrained.
+    /// What [`look`] says. Constraints are `int` on `n` and `nonempty` on `a`, and a host's names are not constrained.
     pub(super) fn look(table: &Table, host: &str, path: &str) -> String {
         let mut taken = None;
         for rule in table {
@@ -359,12 +366,7 @@ mod naive {
                 return "400".to_owned();
             };
             // Each alternative is a rule of its own.
-            let found = take_all(
-                pattern,
-                &segments,
-                &bound,
-                !path_rule.constraints.is_empty(),
-            );
+            let found = take_all(pattern, &segments, &bound, &path_rule.constraints);
             if let Some((bound, rest)) = found {
                 said = Some((path_rule.target, bound, rest));
                 break;
@@ -396,16 +398,19 @@ mod naive {
         pattern: &str,
         segments: &[Vec<u8>],
         bound: &Bound,
-        is_int: bool,
+        constraints: &[Field],
     ) -> Option<(Bound, Option<Vec<Vec<u8>>>)> {
         let alternatives = parse(Kind::Path, pattern).expect("compiles");
         alternatives.iter().find_map(|alternative| {
             let alone = super::pattern::shown(Kind::Path, alternative);
             let (bound, rest) = take(Kind::Path, &alone, segments, bound)?;
-            let number = bound
-                .get("n")
-                .map(|n| !n.is_empty() && n.iter().all(u8::is_ascii_digit));
-            (!is_int || number != Some(false)).then_some((bound, rest))
+            let accepts = |field: &Field| {
+                bound.get(field.name()).is_none_or(|value| {
+                    let is_number = value.iter().all(u8::is_ascii_digit);
+                    !value.is_empty() && (field.name() != "n" || is_number)
+                })
+            };
+            constraints.iter().all(accepts).then_some((bound, rest))
         })
     }
 }
@@ -432,6 +437,7 @@ fn segment() -> impl Strategy<Value = String> {
     prop::sample::select(vec![
         "x",
         "y",
+        "twelve-bytes",
         "longer-than-eight",
         "longer-than-eighty",
         ":a",
@@ -470,16 +476,16 @@ fn host_pattern() -> impl Strategy<Value = String> {
 }
 
 fn table() -> impl Strategy<Value = Table> {
-    let path = (path_pattern(), 0..3, 0..12).prop_map(|(pattern, int, any)| {
+    let path = (path_pattern(), 0..4, 0..12).prop_map(|(pattern, int, any)| {
         let path = if any == 0 {
             Path::any_target(0)
         } else {
             Path::new(pattern, 0)
         };
-        if int == 0 && any != 0 {
-            path.constrain(field("n").int())
-        } else {
-            path
+        match int {
+            0 if any != 0 => path.constrain(field("n").int()),
+            1 if any != 0 => path.constrain(field("a").nonempty()),
+            _ => path,
         }
     });
     let host = (host_pattern(), prop::collection::vec(path, 0..8), 0..6).prop_map(
@@ -508,6 +514,7 @@ fn request_path() -> impl Strategy<Value = String> {
         "%78",
         "7",
         "7",
+        "twelve-bytes",
         "longer-than-eight",
         "longer-than-eighty",
         "",

@@ -2,11 +2,24 @@
 //!
 //! Each node has an edge for every literal, found by its bytes, and one for any segment. A lookup walks both and
 //! keeps the rule that stands first in the list; a branch whose first rule stands behind the best found is not walked.
+//!
+//! It is built as a [`Draft`] and then laid out flat: one list of nodes, one of places for literals, one of leaves.
 
+use std::collections::BTreeMap;
+
+use super::constraint::Quick;
 use super::target::{Range, slice};
+use crate::words::word_at;
 
 /// No node.
 const NONE: u32 = u32::MAX;
+
+/// The mask of a node without literals.
+const BARREN: u32 = u32::MAX;
+
+/// So many sizes are tried for a node's places, each the double of the one before, until none of its literals belongs
+/// where another does.
+const SIZES: usize = 5;
 
 /// One place where an alternative ends.
 #[derive(Clone, Debug)]
@@ -15,12 +28,33 @@ pub(crate) struct Leaf {
     pub(crate) order: u32,
     /// Which rule it is of.
     pub(crate) rule: u32,
-    /// Names and the segments they take, in order.
-    pub(crate) names: Box<[(u32, u32)]>,
+    /// What it binds, in order.
+    pub(crate) names: Box<[Name]>,
     /// The number of segments before the rest; none if it has no rest part.
     pub(crate) rest_from: Option<u32>,
-    /// Whether a name stands twice in `names`.
-    pub(crate) repeats: bool,
+    pub(crate) asks: Asks,
+}
+
+/// A name that a leaf binds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name {
+    /// Its number.
+    pub(crate) number: u32,
+    /// The segment it takes.
+    pub(crate) at: u32,
+    /// What its segment must be, under [`Asks::Names`].
+    pub(crate) quick: Quick,
+}
+
+/// What must be known before a leaf is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asks {
+    /// Nothing.
+    Nothing,
+    /// Whether each of its names pleases its quick check.
+    Names,
+    /// Whether its names can be bound beside what is bound already, and please the rule's fields.
+    All,
 }
 
 /// One segment of what is put in.
@@ -29,9 +63,13 @@ pub(crate) enum Edge<'a> {
     Any,
 }
 
-#[derive(Debug)]
-struct Node {
-    literals: Literals,
+/// A trie that is being built.
+pub(crate) struct Draft {
+    nodes: Vec<DraftNode>,
+}
+
+struct DraftNode {
+    literals: BTreeMap<Box<[u8]>, u32>,
     any: u32,
     /// Rules that end here, in order.
     ends: Vec<Leaf>,
@@ -41,10 +79,10 @@ struct Node {
     first: u32,
 }
 
-impl Default for Node {
-    fn default() -> Node {
-        Node {
-            literals: Literals::default(),
+impl DraftNode {
+    fn new() -> DraftNode {
+        DraftNode {
+            literals: BTreeMap::new(),
             any: NONE,
             ends: Vec::new(),
             rests: Vec::new(),
@@ -53,30 +91,13 @@ impl Default for Node {
     }
 }
 
-/// All alternatives of one list of rules.
-#[derive(Debug)]
-pub(crate) struct Trie {
-    nodes: Vec<Node>,
-}
-
-impl Default for Trie {
-    fn default() -> Trie {
-        Trie {
-            nodes: vec![Node::default()],
+impl Draft {
+    pub(crate) fn new() -> Draft {
+        Draft {
+            nodes: vec![DraftNode::new()],
         }
     }
-}
 
-/// What a lookup asks of each leaf it comes to: whether it is taken, with its order already known to be better than
-/// the best so far.
-pub(crate) trait Visit<'t> {
-    /// The order that must be beaten.
-    fn best(&self) -> u32;
-    /// Looks at a leaf; takes it or not.
-    fn look(&mut self, leaf: &'t Leaf);
-}
-
-impl Trie {
     /// Puts an alternative in; they come in the order of the list.
     pub(crate) fn insert<'a>(&mut self, edges: impl Iterator<Item = Edge<'a>>, leaf: Leaf) {
         let mut at = 0;
@@ -101,7 +122,7 @@ impl Trie {
         let next = self.nodes.len() as u32;
         let node = &mut self.nodes[at];
         let found = match edge {
-            Edge::Literal(text) => node.literals.get_or_insert(text.as_bytes(), next),
+            Edge::Literal(text) => *node.literals.entry(text.as_bytes().into()).or_insert(next),
             Edge::Any if node.any == NONE => {
                 node.any = next;
                 next
@@ -109,9 +130,174 @@ impl Trie {
             Edge::Any => node.any,
         };
         if found == next {
-            self.nodes.push(Node::default());
+            self.nodes.push(DraftNode::new());
         }
         found as usize
+    }
+
+    /// Lays it out for lookups.
+    pub(crate) fn build(self) -> Trie {
+        let mut trie = Trie {
+            nodes: Vec::with_capacity(self.nodes.len()),
+            places: Vec::new(),
+            leaves: Vec::new(),
+            text: Vec::new(),
+        };
+        for draft in self.nodes {
+            let (base, mask) = trie.place(&draft.literals);
+            let ends = trie.leaves.len() as u32;
+            let rests = ends + draft.ends.len() as u32;
+            trie.leaves.extend(draft.ends);
+            trie.leaves.extend(draft.rests);
+            trie.nodes.push(Node {
+                base,
+                mask,
+                any: draft.any,
+                first: draft.first,
+                ends,
+                rests,
+                behind: trie.leaves.len() as u32,
+            });
+        }
+        trie
+    }
+}
+
+/// All alternatives of one list of rules.
+#[derive(Debug)]
+pub(crate) struct Trie {
+    /// The root is the first.
+    nodes: Vec<Node>,
+    places: Vec<Place>,
+    leaves: Vec<Leaf>,
+    /// The literals of more than sixteen bytes.
+    text: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Node {
+    /// Where its literals stand among the places, and their number, a power of two, less one.
+    base: u32,
+    mask: u32,
+    any: u32,
+    first: u32,
+    /// Its leaves: those that end here from `ends` on, those with a rest part from `rests` to `behind`.
+    ends: u32,
+    rests: u32,
+    behind: u32,
+}
+
+/// A literal and the node behind it. Its [`key`] is all of it up to sixteen bytes.
+///
+/// It stands where it [`belongs`], or in the next free place.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    head: u64,
+    tail: u64,
+    length: u32,
+    node: u32,
+    /// Where in the trie's text it stands, if it is longer.
+    text: u32,
+    /// Whether one that belongs here, or before, stands behind.
+    goes_on: bool,
+}
+
+const VACANT: Place = Place {
+    head: 0,
+    tail: 0,
+    length: NONE,
+    node: NONE,
+    text: 0,
+    goes_on: false,
+};
+
+const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// The first eight bytes of a segment, those missing as zeros, and its last eight, if it has more; if it has more than
+/// sixteen, a mixture of all behind the first eight.
+fn key(text: &[u8], (from, to): Range) -> (u64, u64) {
+    let length = to - from;
+    let head = word_at(text, from as usize);
+    if length <= 8 {
+        let beyond = 8 * (8 - length);
+        return (head & u64::MAX.checked_shr(beyond).unwrap_or(0), 0);
+    }
+    let tail = word_at(text, to as usize - 8);
+    if length <= 16 {
+        return (head, tail);
+    }
+    let (words, _) = text[from as usize + 8..to as usize].as_chunks::<8>();
+    let mix = |mixed: u64, word: &[u8; 8]| {
+        (mixed.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(MIX)
+    };
+    (head, words.iter().fold(tail, mix))
+}
+
+/// Where a literal belongs among so many places. All that stands there comes from the routes, so nobody outside can
+/// fill them on purpose.
+fn belongs(head: u64, tail: u64, length: u32, mask: u32) -> u32 {
+    let whole = head ^ tail.rotate_left(23) ^ (u64::from(length) << 56);
+    (whole.wrapping_mul(MIX) >> 32) as u32 & mask
+}
+
+/// What a lookup asks of each leaf it comes to: whether it is taken, with its order already known to be better than
+/// the best so far.
+pub(crate) trait Visit<'t> {
+    /// The order that must be beaten.
+    fn best(&self) -> u32;
+    /// Looks at a leaf; takes it or not.
+    fn look(&mut self, leaf: &'t Leaf);
+}
+
+impl Default for Trie {
+    fn default() -> Trie {
+        Draft::new().build()
+    }
+}
+
+impl Trie {
+    /// Finds places for literals; gives the first and the mask.
+    fn place(&mut self, literals: &BTreeMap<Box<[u8]>, u32>) -> (u32, u32) {
+        if literals.is_empty() {
+            return (0, BARREN);
+        }
+        let keyed: Vec<Place> = literals
+            .iter()
+            .map(|(text, node)| self.entry(text, *node))
+            .collect();
+        let least = keyed.len().next_power_of_two();
+        let apart = (0..SIZES)
+            .map(|power| least << power)
+            .find(|size| are_apart(&keyed, *size));
+        let size = apart.unwrap_or(least * 2);
+        let (base, mask) = (self.places.len(), size as u32 - 1);
+        self.places.resize(base + size, VACANT);
+        for entry in keyed {
+            let mut at = belongs(entry.head, entry.tail, entry.length, mask);
+            while self.places[base + at as usize].node != NONE {
+                self.places[base + at as usize].goes_on = true;
+                at = (at + 1) & mask;
+            }
+            self.places[base + at as usize] = entry;
+        }
+        (base as u32, mask)
+    }
+
+    fn entry(&mut self, text: &[u8], node: u32) -> Place {
+        let length = text.len() as u32;
+        let (head, tail) = key(text, (0, length));
+        let at = self.text.len() as u32;
+        if length > 16 {
+            self.text.extend_from_slice(text);
+        }
+        Place {
+            head,
+            tail,
+            length,
+            node,
+            text: at,
+            goes_on: false,
+        }
     }
 
     /// Shows `visit` the leaves that fit, as long as they are better than what it has.
@@ -127,22 +313,17 @@ impl Trie {
         visit: &mut impl Visit<'t>,
     ) {
         loop {
-            for leaf in &node.rests {
-                if leaf.order >= visit.best() {
-                    break;
-                }
-                visit.look(leaf);
+            if node.rests < node.behind {
+                self.show(node.rests, node.behind, visit);
             }
             let Some((segment, others)) = segments.split_first() else {
-                for leaf in &node.ends {
-                    if leaf.order >= visit.best() {
-                        break;
-                    }
-                    visit.look(leaf);
-                }
-                return;
+                return self.show(node.ends, node.rests, visit);
             };
-            let literal = node.literals.get(text, *segment);
+            let literal = if node.mask == BARREN {
+                NONE
+            } else {
+                self.literal(node, text, *segment)
+            };
             segments = others;
             node = match (literal, node.any) {
                 (NONE, NONE) => return,
@@ -161,105 +342,108 @@ impl Trie {
             }
         }
     }
-}
 
-/// The literal edges of a node: an open table over the first eight bytes and the length. All that is in it comes from
-/// the routes, so nobody outside can fill one of its places on purpose.
-#[derive(Debug, Default)]
-struct Literals {
-    /// Indices in `entries` plus one; 0 is free. Its length is a power of two, or 0.
-    table: Vec<u32>,
-    entries: Vec<Entry>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    key: u64,
-    text: Box<[u8]>,
-    node: u32,
-}
-
-/// The first eight bytes, those missing as zeros.
-fn head(text: &[u8]) -> u64 {
-    match text.first_chunk::<8>() {
-        Some(eight) => u64::from_le_bytes(*eight),
-        None => {
-            let mut eight = [0; 8];
-            eight[..text.len()].copy_from_slice(text);
-            u64::from_le_bytes(eight)
+    fn show<'t>(&'t self, from: u32, to: u32, visit: &mut impl Visit<'t>) {
+        for leaf in &self.leaves[from as usize..to as usize] {
+            if leaf.order >= visit.best() {
+                break;
+            }
+            visit.look(leaf);
         }
-    }
-}
-
-/// As [`head`] of a range within a text, which may be read beyond the range.
-fn head_in(text: &[u8], (from, to): Range) -> u64 {
-    let length = to - from;
-    match text[from as usize..].first_chunk::<8>() {
-        Some(eight) if length >= 8 => u64::from_le_bytes(*eight),
-        Some(eight) => u64::from_le_bytes(*eight) & ((1_u64 << (8 * length)) - 1),
-        None => head(slice(text, (from, to))),
-    }
-}
-
-impl Literals {
-    fn place(key: u64, length: usize, size: usize) -> usize {
-        let mixed = (key ^ (length as u64) << 56).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        (mixed >> 32) as usize & (size - 1)
     }
 
     /// The node behind a segment.
-    fn get(&self, text: &[u8], segment: Range) -> u32 {
-        if self.table.is_empty() {
-            return NONE;
-        }
-        let length = (segment.1 - segment.0) as usize;
-        let key = head_in(text, segment);
-        let mut place = Literals::place(key, length, self.table.len());
+    fn literal(&self, node: &Node, text: &[u8], segment: Range) -> u32 {
+        let length = segment.1 - segment.0;
+        let (head, tail) = key(text, segment);
+        let mut at = belongs(head, tail, length, node.mask);
         loop {
-            let at = self.table[place];
-            if at == 0 {
+            let place = &self.places[(node.base + at) as usize];
+            let is_it = (place.head == head) & (place.tail == tail) & (place.length == length);
+            if is_it && (length <= 16 || self.is_whole(place, slice(text, segment))) {
+                return place.node;
+            }
+            if !place.goes_on {
                 return NONE;
             }
-            let entry = &self.entries[at as usize - 1];
-            if entry.key == key
-                && entry.text.len() == length
-                && (length <= 8 || entry.text[8..] == slice(text, segment)[8..])
-            {
-                return entry.node;
-            }
-            place = (place + 1) & (self.table.len() - 1);
+            at = (at + 1) & node.mask;
         }
     }
 
-    /// The node behind a literal; `next` if it is new.
-    fn get_or_insert(&mut self, text: &[u8], next: u32) -> u32 {
-        let found = self.get(text, (0, text.len() as u32));
-        if found != NONE {
-            return found;
+    fn is_whole(&self, place: &Place, segment: &[u8]) -> bool {
+        let from = place.text as usize;
+        self.text.get(from..from + segment.len()) == Some(segment)
+    }
+}
+
+/// Whether no two belong in one of so many places.
+fn are_apart(literals: &[Place], size: usize) -> bool {
+    let mut taken = vec![false; size];
+    literals.iter().all(|literal| {
+        let mask = size as u32 - 1;
+        let at = belongs(literal.head, literal.tail, literal.length, mask);
+        !std::mem::replace(&mut taken[at as usize], true)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The orders of the leaves that are looked at.
+    struct All(Vec<u32>);
+
+    impl<'t> Visit<'t> for All {
+        fn best(&self) -> u32 {
+            NONE
         }
-        self.entries.push(Entry {
-            key: head(text),
-            text: text.into(),
-            node: next,
-        });
-        // At most half full.
-        if self.entries.len() * 2 > self.table.len() {
-            self.table = vec![0; (self.entries.len() * 4).next_power_of_two()];
-            for at in 0..self.entries.len() {
-                self.enter(at);
-            }
-        } else {
-            self.enter(self.entries.len() - 1);
+        fn look(&mut self, leaf: &'t Leaf) {
+            self.0.push(leaf.order);
         }
-        next
     }
 
-    fn enter(&mut self, at: usize) {
-        let entry = &self.entries[at];
-        let mut place = Literals::place(entry.key, entry.text.len(), self.table.len());
-        while self.table[place] != 0 {
-            place = (place + 1) & (self.table.len() - 1);
+    #[test]
+    fn literals_of_each_length_are_told_from_those_beside_them() {
+        // Such as differ in one byte alone, each byte once, at every length.
+        let mut literals = vec![String::new()];
+        for length in 1..=40 {
+            literals.push("a".repeat(length));
+            for place in 0..length {
+                let mut text = "a".repeat(length);
+                text.replace_range(place..=place, "b");
+                literals.push(text);
+            }
         }
-        self.table[place] = at as u32 + 1;
+        let mut draft = Draft::new();
+        let leaf = |order| Leaf {
+            order,
+            rule: 0,
+            names: Box::default(),
+            rest_from: None,
+            asks: Asks::Nothing,
+        };
+        for (literal, order) in literals.iter().zip(0..) {
+            if order % 2 == 0 {
+                draft.insert([Edge::Literal(literal)].into_iter(), leaf(order));
+            }
+        }
+        let trie = draft.build();
+        for (literal, order) in literals.iter().zip(0..) {
+            // At the start of a text, in its middle, and at its end.
+            for (before, behind) in [
+                ("", ""),
+                ("", "/x"),
+                ("x", "and more than eight"),
+                ("xyz", ""),
+            ] {
+                let text = format!("{before}{literal}{behind}");
+                let from = before.len() as u32;
+                let range = (from, from + literal.len() as u32);
+                let mut all = All(Vec::new());
+                trie.find(text.as_bytes(), &[range], &mut all);
+                let wanted = if order % 2 == 0 { vec![order] } else { vec![] };
+                assert_eq!(all.0, wanted, "{literal:?} in {text:?}");
+            }
+        }
     }
 }
