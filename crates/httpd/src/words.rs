@@ -8,20 +8,17 @@ const HIGH: u64 = 0x80 * ONES;
 const LOW: u64 = !HIGH;
 
 /// The eight bytes of `text` from `at` on, the first lowest; zeros for those behind its end.
+#[inline]
 pub(crate) fn word_at(text: &[u8], at: usize) -> u64 {
-    let rest = &text[at..];
-    match (rest.first_chunk::<8>(), text.last_chunk::<8>()) {
-        (Some(eight), _) => u64::from_le_bytes(*eight),
-        (None, Some(last)) => {
-            let beyond = 8 * (8 - rest.len() as u32);
-            let word = u64::from_le_bytes(*last).checked_shr(beyond);
-            word.unwrap_or(0)
-        }
-        (None, None) => rest
-            .iter()
-            .rev()
-            .fold(0, |word, byte| word << 8 | u64::from(*byte)),
-    }
+    let Some(last) = text.len().checked_sub(8) else {
+        let rest = text[at..].iter().rev();
+        return rest.fold(0, |word, byte| (word << 8) | u64::from(*byte));
+    };
+    // The last eight, where fewer are left: those before are pushed out.
+    let from = at.min(last);
+    let eight = text[from..].first_chunk().expect("there are eight");
+    let before = 8 * (at - from) as u32;
+    u64::from_le_bytes(*eight).checked_shr(before).unwrap_or(0)
 }
 
 /// High bits where a byte of `word` is `byte`.
@@ -82,6 +79,7 @@ pub(crate) struct Block {
 }
 
 /// Looks for `byte` in at most 64 bytes, of which it is not 0.
+#[inline]
 pub(crate) fn look(text: &[u8], byte: u8) -> Block {
     let (words, rest) = text.as_chunks::<8>();
     let (mut found, mut all) = (0, HIGH);
@@ -103,6 +101,7 @@ pub(crate) fn look(text: &[u8], byte: u8) -> Block {
 }
 
 /// Shows `take` the places where `byte` stands, which is not 0; gives whether all bytes are plain, as in [`Block`].
+#[inline]
 pub(crate) fn places(text: &[u8], byte: u8, mut take: impl FnMut(u32)) -> bool {
     let mut are_plain = true;
     for (number, text) in text.chunks(64).enumerate() {

@@ -55,7 +55,6 @@ impl Slot {
 }
 
 /// A host or a path that was split.
-#[derive(Clone, Copy)]
 pub(super) struct Sought<'s> {
     pub(super) texts: Texts<'s>,
     pub(super) segments: &'s [Range],
@@ -67,10 +66,10 @@ pub(super) struct Seek<'t, 's, F> {
     pub(super) best: u32,
     pub(super) found: Option<Result<&'t Leaf, Panicked>>,
     /// What it binds, where that was asked to know whether it is taken; else it is bound when the lookup is over.
-    slots: Option<Slots>,
+    slots: Option<Box<Slots>>,
     /// What the host has bound.
     before: &'s Slots,
-    sought: Sought<'s>,
+    sought: &'s Sought<'s>,
     fields: F,
 }
 
@@ -101,7 +100,7 @@ where
     F: Fn(u32) -> &'t [BoundField],
 {
     /// A lookup for what stands before `best`.
-    pub(super) fn new(best: u32, before: &'s Slots, sought: Sought<'s>, fields: F) -> Self {
+    pub(super) fn new(best: u32, before: &'s Slots, sought: &'s Sought<'s>, fields: F) -> Self {
         Seek {
             best,
             found: None,
@@ -126,12 +125,12 @@ where
             // In the order of the list this would have come first: unless one before it is found, it is the answer.
             Err(panicked) => Some(Err(panicked)),
         };
-        self.slots = Some(slots);
+        self.slots = Some(Box::new(slots));
         self.best = leaf.order;
     }
 
     /// What was found, and all that is bound then if the leaf asked for it.
-    pub(super) fn finish(self) -> Option<Result<(&'t Leaf, Option<Slots>), Panicked>> {
+    pub(super) fn finish(self) -> Option<Result<(&'t Leaf, Option<Box<Slots>>), Panicked>> {
         let slots = self.slots;
         self.found.map(|found| found.map(|leaf| (leaf, slots)))
     }

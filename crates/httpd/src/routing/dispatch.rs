@@ -140,6 +140,7 @@ impl<T> Dispatch<T> {
     }
 
     /// As [`find`](Self::find) for a host in lower case. What is found comes into `captures`, which are new.
+    #[inline(never)]
     pub(crate) fn capture(
         &self,
         host: &str,
@@ -171,13 +172,13 @@ impl<T> Dispatch<T> {
         };
         let fields = |rule: u32| self.hosts[rule as usize].fields.as_slice();
         let first = any.map_or(LAST, |(order, _)| order);
-        let mut seek = Seek::new(first, &captures.slots, sought, fields);
+        let mut seek = Seek::new(first, &captures.slots, &sought, fields);
         self.trie.find(host.as_bytes(), &labels, &mut seek);
         match (seek.finish(), any) {
             (Some(found), _) => {
                 let (leaf, slots) = found.map_err(|Panicked(text)| NoMatch::Panicked(text))?;
                 match slots {
-                    Some(slots) => captures.slots = slots,
+                    Some(slots) => captures.slots = *slots,
                     None => sought.bind(leaf, &mut captures.slots),
                 }
                 captures.host = leaf.rule;
@@ -285,13 +286,13 @@ impl<T> HostRule<T> {
             of_host: false,
         };
         let fields = |rule: u32| self.paths[rule as usize].fields.as_slice();
-        let mut seek = Seek::new(any, &captures.slots, sought, fields);
+        let mut seek = Seek::new(any, &captures.slots, &sought, fields);
         self.trie.find(text, &segments, &mut seek);
         match seek.finish() {
             Some(found) => {
                 let (leaf, slots) = found.map_err(|Panicked(text)| NoMatch::Panicked(text))?;
                 match slots {
-                    Some(slots) => captures.slots = slots,
+                    Some(slots) => captures.slots = *slots,
                     None => sought.bind(leaf, &mut captures.slots),
                 }
                 captures.path = leaf.rule;

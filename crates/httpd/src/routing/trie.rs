@@ -215,14 +215,14 @@ const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// The first eight bytes of a segment, those missing as zeros, and its last eight, if it has more; if it has more than
 /// sixteen, a mixture of all behind the first eight.
+#[inline(always)]
 fn key(text: &[u8], (from, to): Range) -> (u64, u64) {
     let length = to - from;
-    let head = word_at(text, from as usize);
-    if length <= 8 {
-        let beyond = 8 * (8 - length);
-        return (head & u64::MAX.checked_shr(beyond).unwrap_or(0), 0);
-    }
-    let tail = word_at(text, to as usize - 8);
+    // Nothing is decided by the length of a short one: it changes from segment to segment, and cannot be foreseen.
+    let whole = 8_u32.saturating_sub(length);
+    let head = word_at(text, from as usize) & u64::MAX.checked_shr(8 * whole).unwrap_or(0);
+    let has_tail = u64::from(length > 8).wrapping_neg();
+    let tail = word_at(text, (to as usize).max(8) - 8) & has_tail;
     if length <= 16 {
         return (head, tail);
     }
@@ -353,6 +353,7 @@ impl Trie {
     }
 
     /// The node behind a segment.
+    #[inline(always)]
     fn literal(&self, node: &Node, text: &[u8], segment: Range) -> u32 {
         let length = segment.1 - segment.0;
         let (head, tail) = key(text, segment);
