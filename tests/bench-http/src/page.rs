@@ -58,7 +58,7 @@ pub fn text(
          Printed by `make bench-http`: {rounds} rounds in which all take their turn, medians, the least and the most in \
          parentheses, ratios\nas the median of each round's. Each server is a process of one thread; {requests} requests a \
          round over {connections} connections that are\nkept, the generator on the same machine. CPU time is the server's own; all \
-         allocate with mimalloc, as natterd does.\nLoad average at the end: {busy}.\n\n\
+         are built as natterd is: thin link-time optimisation, mimalloc.\nLoad average at the end: {busy}.\n\n\
          | `GET /users/joe` | CPU time of a request, µs | beside hyper | requests a second | beside hyper |\n\
          | --- | --- | --- | --- | --- |\n"
     );
@@ -87,8 +87,9 @@ pub fn text(
     }
     debug_assert_eq!(names.len(), servers::KINDS.len());
     text.push_str(
-        "\nA lookup among the 130 routes of matchit's own bench, each route once in a pass. Neither matchit nor wayfind \
-         knows hosts,\nescapes or dot segments; the last row is a host of 51, each name in a path constrained.\n\n\
+        "\nA lookup among the 130 routes of matchit's own bench, each route once in a pass. All give what the \
+         path's names take.\nNeither matchit nor wayfind knows hosts, escapes, dot segments or bytes that no path holds; the last row is a \
+         host of 51, each\nname in a path constrained.\n\n\
          | lookup | CPU time, ns | beside matchit |\n| --- | --- | --- |\n",
     );
     for (number, rounds) in looked_up.iter().enumerate() {
