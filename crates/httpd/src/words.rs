@@ -56,7 +56,7 @@ pub(crate) fn control(text: &[u8]) -> usize {
 /// High bits where a byte is a letter, a digit, or one of `_&'()*+,-./:;`.
 fn plain(word: u64) -> u64 {
     let low = word & LOW;
-    let lower = low | ONES * 0x20;
+    let lower = low | (ONES * 0x20);
     let letters = above(lower, b'a' - 1) & !above(lower, b'z');
     let middle = above(low, b'&' - 1) & !above(low, b';');
     (letters | middle | equal(word, b'_')) & HIGH & !word

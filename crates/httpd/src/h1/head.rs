@@ -67,7 +67,7 @@ pub(crate) fn vet(bytes: &[u8], limits: &Limits) -> Result<Vetted, Refusal> {
             return refuse(431, "too many headers");
         }
         let (name, value);
-        (name, value, rest) = header(rest, limits)?;
+        ((name, value), rest) = header(rest, limits)?;
         seen.take(name, value)?;
     }
 }
@@ -153,8 +153,11 @@ fn absolute(target: &[u8]) -> Result<&[u8], Refusal> {
     Ok(&rest[..end])
 }
 
-/// The name and the value of the header that `text` begins with, and what follows.
-fn header<'a>(text: &'a [u8], limits: &Limits) -> Result<(&'a [u8], &'a [u8], &'a [u8]), Refusal> {
+/// A name and a value.
+type Header<'a> = (&'a [u8], &'a [u8]);
+
+/// The header that `text` begins with, and what follows.
+fn header<'a>(text: &'a [u8], limits: &Limits) -> Result<(Header<'a>, &'a [u8]), Refusal> {
     if matches!(text.first(), Some(b' ' | b'\t')) {
         return refuse(400, "a header is folded");
     }
@@ -174,7 +177,7 @@ fn header<'a>(text: &'a [u8], limits: &Limits) -> Result<(&'a [u8], &'a [u8], &'
     if value.len() > limits.header_value_bytes {
         return refuse(431, "a header's value is too long");
     }
-    Ok((name, value, rest))
+    Ok(((name, value), rest))
 }
 
 /// Without optional white space around it (RFC 9110 §5.6.3): what else looks empty is no space, and is refused.

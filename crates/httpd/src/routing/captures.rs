@@ -54,6 +54,9 @@ impl Slot {
     }
 }
 
+/// A leaf that is taken, and all that is bound then if it asked for that.
+type Found<'t> = (&'t Leaf, Option<Box<Slots>>);
+
 /// A host or a path that was split.
 pub(super) struct Sought<'s> {
     pub(super) texts: Texts<'s>,
@@ -129,8 +132,8 @@ where
         self.best = leaf.order;
     }
 
-    /// What was found, and all that is bound then if the leaf asked for it.
-    pub(super) fn finish(self) -> Option<Result<(&'t Leaf, Option<Box<Slots>>), Panicked>> {
+    /// What was found.
+    pub(super) fn finish(self) -> Option<Result<Found<'t>, Panicked>> {
         let slots = self.slots;
         self.found.map(|found| found.map(|leaf| (leaf, slots)))
     }
