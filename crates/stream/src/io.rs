@@ -13,16 +13,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::task::AtomicWaker;
 use net::{ServerConfig, TlsError, TlsInfo};
-use otp::{Clock, Envelope, Instant};
+use otp::{Clock, Instant};
 use parking_lot::Mutex;
-use xmpp::{BareJid, FullJid, StreamError};
+use xmpp::StreamError;
 
+use crate::credit::{Credit, Gate};
+use crate::handle::{IoHandle, Proceed, Shared};
 use crate::outbox::{Closing, Outbox};
 use crate::shaper::{Rate, Shaper};
-use crate::{Fault, Inbound, Next, Outbound, Step, StreamHeader, Transport};
+use crate::{Fault, Inbound, Outbound, StreamHeader, Transport};
 
 /// Bytes framed before they are written together.
 const BATCH: usize = 32 * 1024;
@@ -71,34 +71,6 @@ pub enum Detached {
     Lost,
 }
 
-/// What the session orders after a frame.
-#[derive(Debug)]
-pub enum Proceed {
-    /// Read one more frame.
-    Next,
-    /// Read one more frame, a new header (RFC 6120 §4.3.3).
-    Restart,
-    /// Once everything queued is written, do a TLS handshake, then read one more frame, a header.
-    StartTls(Arc<ServerConfig>),
-    /// Change what one element may cost. Reads nothing by itself.
-    SetLimits(xml::Limits),
-    /// The negotiation is over: read under credit from now on.
-    Flow,
-}
-
-/// What following a [`Step`] has reached.
-#[derive(Debug)]
-pub enum Reached {
-    /// The negotiation goes on.
-    Nothing,
-    /// The peer is this account.
-    Authenticated(BareJid),
-    /// The session has this address, and stanzas flow.
-    Bound(FullJid),
-    /// The stream is closing, with this error if any; [`IoEvent::Detached`] will follow.
-    End(Option<StreamError>),
-}
-
 /// What an [`Io`] is given.
 #[derive(Clone, Debug)]
 pub struct IoOptions {
@@ -143,159 +115,6 @@ impl Default for IoOptions {
             rate: None,
             keep_alive: None,
         }
-    }
-}
-
-/// The share of the inbound credit one element holds; dropping it gives the share back.
-#[derive(Debug)]
-pub struct Credit {
-    gate: Option<Arc<Gate>>,
-    bytes: usize,
-}
-
-impl Drop for Credit {
-    fn drop(&mut self) {
-        if let Some(gate) = &self.gate {
-            let mut out = gate.out.lock();
-            let was_open = gate.is_open(&out);
-            out.elements -= 1;
-            out.bytes -= self.bytes;
-            drop(out);
-            // A task that still has credit waits for its peer, not for this.
-            if !was_open {
-                gate.waker.wake();
-            }
-        }
-    }
-}
-
-/// Credit that is out, and whom to wake when it changes.
-#[derive(Debug)]
-struct Gate {
-    out: Mutex<Out>,
-    /// Elements and bytes that may be out.
-    limits: (usize, usize),
-    waker: AtomicWaker,
-}
-
-impl Gate {
-    fn is_open(&self, out: &Out) -> bool {
-        out.elements < self.limits.0 && out.bytes < self.limits.1
-    }
-}
-
-#[derive(Debug, Default)]
-struct Out {
-    elements: usize,
-    bytes: usize,
-}
-
-/// What process and IO share.
-struct Shared<P> {
-    outbox: Mutex<Outbox<P>>,
-    gate: Arc<Gate>,
-}
-
-/// The session's end of its IO. Held by the process' state: both end together.
-pub struct IoHandle<P> {
-    shared: Arc<Shared<P>>,
-}
-
-impl<P: Send + 'static> IoHandle<P> {
-    /// Queues a stream-level thing behind what already waits. False when the stream is closing or
-    /// gone. Not bounded: the session says few of these.
-    pub fn push(&self, item: Outbound) -> bool {
-        let taken = self.shared.outbox.lock().push(item);
-        self.wake();
-        taken
-    }
-
-    /// Carries out a [`Step`] of the negotiation: writes what it says and proceeds with what comes
-    /// next; after [`Next::Bound`] it sets `bound_limits` and lets stanzas flow. Gives what was
-    /// reached, for the session to note.
-    pub fn follow(&self, step: Step, bound_limits: xml::Limits) -> Reached {
-        for item in step.write {
-            self.push(item);
-        }
-        match step.next {
-            Next::Frame => self.proceed(Proceed::Next),
-            Next::StartTls(config) => self.proceed(Proceed::StartTls(config)),
-            Next::Authenticated(account) => {
-                self.proceed(Proceed::Restart);
-                return Reached::Authenticated(account);
-            }
-            Next::Bound(jid) => {
-                self.proceed(Proceed::SetLimits(bound_limits));
-                self.proceed(Proceed::Flow);
-                return Reached::Bound(jid);
-            }
-            Next::Failed(error) => {
-                self.close(Some(error.clone()));
-                return Reached::End(Some(error));
-            }
-            Next::Closed => {
-                self.close(None);
-                return Reached::End(None);
-            }
-        }
-        Reached::Nothing
-    }
-
-    /// Queues a parcel rendered for [`Transport::target`]. It is taken once its bytes are written.
-    ///
-    /// # Errors
-    ///
-    /// The envelope comes back when [`IoOptions::outbox_bytes`] would be exceeded or the stream is
-    /// closing or gone.
-    pub fn offer(&self, parcel: Envelope<P>, rendered: Bytes) -> Result<(), Envelope<P>> {
-        let taken = self.shared.outbox.lock().offer(parcel, rendered);
-        self.wake();
-        taken
-    }
-
-    /// Says what to do after a frame.
-    pub fn proceed(&self, order: Proceed) {
-        self.shared.outbox.lock().orders.push_back(order);
-        self.wake();
-    }
-
-    /// Ends the stream: writes what is queued, then `error`, then the closing tag, then waits shortly
-    /// for the peer's end. [`IoEvent::Detached`] follows within bounded time; a process that stops
-    /// before cuts this short. Nothing is accepted from now on.
-    pub fn close(&self, error: Option<StreamError>) {
-        self.shared.outbox.lock().close(error);
-        self.wake();
-    }
-
-    /// As [`close`](Self::close), but nothing is written that has not begun to be: the rest waits
-    /// for [`held_back`](Self::held_back) after [`IoEvent::Said`], or for [`drain`](Self::drain)
-    /// after [`IoEvent::Detached`].
-    pub fn cut(&self, error: Option<StreamError>) {
-        self.shared.outbox.lock().cut(error);
-        self.wake();
-    }
-
-    /// Takes back the parcels that a cut kept from being written, in order. The stream's end goes on.
-    pub fn held_back(&self) -> Vec<Envelope<P>> {
-        self.shared.outbox.lock().held_back()
-    }
-
-    /// Takes back every parcel that was not entirely written, in order, and ends the task where it
-    /// stands if it still runs. For a stream that shall end politely call it after
-    /// [`IoEvent::Detached`].
-    pub fn drain(&self) -> Vec<Envelope<P>> {
-        let parcels = self.shared.outbox.lock().drain();
-        self.wake();
-        parcels
-    }
-
-    /// Bytes that wait to be written.
-    pub fn queued_bytes(&self) -> usize {
-        self.shared.outbox.lock().bytes()
-    }
-
-    fn wake(&self) {
-        self.shared.gate.waker.wake();
     }
 }
 
@@ -381,11 +200,7 @@ impl<P: Send + 'static> Io<P> {
     ) -> (IoHandle<P>, Io<P>) {
         let shared = Arc::new(Shared {
             outbox: Mutex::new(Outbox::new(options.outbox_bytes)),
-            gate: Arc::new(Gate {
-                out: Mutex::default(),
-                limits: (options.credit_elements, options.credit_bytes),
-                waker: AtomicWaker::new(),
-            }),
+            gate: Arc::new(Gate::new(options.credit_elements, options.credit_bytes)),
         });
         let task = Io {
             transport: Box::new(transport),
@@ -408,7 +223,7 @@ impl<P: Send + 'static> Io<P> {
             opened: false,
             hung_up: false,
         };
-        (IoHandle { shared }, task)
+        (IoHandle::new(shared), task)
     }
 
     /// Runs until the connection is gone.
@@ -519,10 +334,7 @@ impl<P: Send + 'static> Io<P> {
         match self.hearing {
             Hearing::One => true,
             Hearing::Waiting | Hearing::Over => false,
-            Hearing::Flow => {
-                let gate = &self.shared.gate;
-                gate.is_open(&gate.out.lock())
-            }
+            Hearing::Flow => self.shared.gate.has_credit(),
         }
     }
 
@@ -661,17 +473,12 @@ impl<P: Send + 'static> Io<P> {
 
     fn charge(&mut self, bytes: usize) -> Credit {
         if self.hearing != Hearing::Flow {
-            return Credit { gate: None, bytes };
+            return Credit::free();
         }
-        let mut out = self.shared.gate.out.lock();
-        out.elements += 1;
-        out.bytes += bytes;
-        drop(out);
         let now = self.clock.now();
         let pause = self.shaper.as_mut().and_then(|s| s.charge(bytes, now));
         self.pause = pause.map(|pause| Box::pin(self.clock.sleep(pause)) as _);
-        let gate = Some(self.shared.gate.clone());
-        Credit { gate, bytes }
+        self.shared.gate.charge(bytes)
     }
 
     async fn secure(&mut self, config: Arc<ServerConfig>) -> Result<(), Detached> {

@@ -4,7 +4,7 @@
 //!
 //! - [`Transport`]: one XML conversation with its framing hidden. [`TcpTransport`] speaks RFC 6120's
 //!   framing over TCP, TLS or memory; WebSocket and BOSH become further implementations.
-//! - [`Io`]: the task that owns a transport, attached to one session process and ending with it.
+//! - [`Io`]: the work that owns a transport, done in the task of one session process and ending with it.
 //!   Inbound under credit, outbound bounded by bytes, parcels taken only when they are written.
 //! - [`Negotiation`]: the state machine from the first header to a bound resource, made of declared
 //!   [`Negotiable`]s (STARTTLS, SASL, bind, legacy session).
@@ -26,8 +26,10 @@
 //!
 //! Accounts and routes are unknown here: [`Authenticator`] and [`Binder`] are filled from above.
 
+mod credit;
 mod encode;
 mod fault;
+mod handle;
 mod header;
 mod io;
 mod negotiation;
@@ -37,9 +39,11 @@ mod shaper;
 mod tcp;
 mod transport;
 
+pub use credit::Credit;
 pub use fault::Fault;
+pub use handle::{IoHandle, Proceed, Reached};
 pub use header::{ResponseHeader, StreamHeader, Version};
-pub use io::{Credit, Detached, Io, IoEvent, IoHandle, IoOptions, Proceed, Reached};
+pub use io::{Detached, Io, IoEvent, IoOptions};
 pub use negotiation::{
     Authenticator, Bind, BindRequest, Binder, Exchange, Feature, LegacySession, Negotiable,
     Negotiation, Next, Outcome, Phase, Profile, Sasl, SaslCondition, SaslFailure, SaslStep,

@@ -11,7 +11,7 @@ use otp::Envelope;
 use xmpp::StreamError;
 
 use crate::Outbound;
-use crate::io::Proceed;
+use crate::handle::Proceed;
 
 /// One entry of the queue.
 pub(crate) enum Item<P> {
