@@ -25,7 +25,7 @@ pub(super) struct Late {
 #[derive(Default)]
 struct Noted {
     seen: HashMap<BareJid, LastSeen>,
-    /// A request to write them waits or is at it.
+    /// A request waits that will write all of them: what is noted from now on, too.
     queued: bool,
 }
 
@@ -39,9 +39,8 @@ impl Late {
 
     /// Notes when an account was last seen.
     pub(super) fn note(&self, account: &BareJid, seen: LastSeen) -> Result<(), StorageError> {
-        let mut noted = self.noted.lock();
-        noted.seen.insert(account.clone(), seen);
-        self.queue(&mut noted).map_err(|refused| match refused {
+        self.noted.lock().seen.insert(account.clone(), seen);
+        self.queue().map_err(|refused| match refused {
             Refused::Busy => StorageError::Busy { what: WHAT },
             Refused::Closed => StorageError::Closed { what: WHAT },
         })
@@ -57,17 +56,22 @@ impl Late {
         self.noted.lock().seen.remove(account);
     }
 
-    fn queue(&self, noted: &mut Noted) -> Result<(), Refused> {
-        if !noted.queued && !noted.seen.is_empty() {
-            let writes = self.writes.upgrade().ok_or(Refused::Closed)?;
-            writes.push_later(Box::new(Write {
-                late: self.clone(),
-                writing: Vec::new(),
-                done: false,
-            }))?;
-            noted.queued = true;
+    /// Has it written what is noted. One that is refused, or lost with its thread, is made anew at the next note.
+    fn queue(&self) -> Result<(), Refused> {
+        let mut noted = self.noted.lock();
+        if noted.queued || noted.seen.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        noted.queued = true;
+        drop(noted);
+        let write = Write {
+            late: self.clone(),
+            writing: Vec::new(),
+            begun: false,
+        };
+        // Nothing is locked here: a request that is refused is dropped, which locks.
+        let writes = self.writes.upgrade().ok_or(Refused::Closed)?;
+        writes.push_later(Box::new(write))
     }
 }
 
@@ -75,7 +79,7 @@ impl Late {
 struct Write {
     late: Late,
     writing: Vec<(BareJid, LastSeen)>,
-    done: bool,
+    begun: bool,
 }
 
 impl Job for Write {
@@ -92,7 +96,11 @@ impl Job for Write {
     }
 
     fn run(&mut self, connection: &mut Connection) -> Result<(), StorageError> {
-        let noted = self.late.noted.lock();
+        let mut noted = self.late.noted.lock();
+        // What is noted behind this is another request's.
+        if !std::mem::replace(&mut self.begun, true) {
+            noted.queued = false;
+        }
         self.writing = noted
             .seen
             .iter()
@@ -105,30 +113,73 @@ impl Job for Write {
         Ok(())
     }
 
-    fn answer(mut self: Box<Self>, outcome: Result<(), StorageError>) {
+    fn answer(self: Box<Self>, outcome: Result<(), StorageError>) {
         match outcome {
-            Ok(()) => self.done = true,
+            Ok(()) => {
+                let mut noted = self.late.noted.lock();
+                for (account, seen) in &self.writing {
+                    // What was noted since is to be written yet.
+                    if noted.seen.get(account) == Some(seen) {
+                        noted.seen.remove(account);
+                    }
+                }
+            }
             Err(error) => {
                 let accounts = self.writing.len();
                 tracing::warn!(target: "natter::storage", accounts, %error, "last activity not written yet");
             }
         }
+        let late = self.late.clone();
+        drop(self);
+        // A queue that is closed takes nothing more; the store has stopped.
+        let _ = late.queue();
     }
 }
 
 impl Drop for Write {
     fn drop(&mut self) {
-        let mut noted = self.late.noted.lock();
-        if self.done {
-            for (account, seen) in &self.writing {
-                // What was noted since is to be written yet.
-                if noted.seen.get(account) == Some(seen) {
-                    noted.seen.remove(account);
-                }
-            }
+        if !self.begun {
+            self.late.noted.lock().queued = false;
         }
-        noted.queued = false;
-        // A queue that is closed takes nothing; the store has stopped.
-        let _ = self.late.queue(&mut noted);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::queue::Token;
+
+    fn note(late: &Late, name: &str) -> Result<(), StorageError> {
+        let account = BareJid::new(name).unwrap();
+        let (at, status) = (std::time::UNIX_EPOCH, None);
+        late.note(&account, LastSeen { at, status })
+    }
+
+    #[test]
+    fn what_is_refused_is_tried_again_and_what_fails_stays() {
+        let queue = Arc::new(Queue::new(8, 1 << 20));
+        let late = Late::new(&queue);
+        let token = Token::new();
+        queue.close();
+        let refused = Err(StorageError::Closed { what: WHAT });
+        assert_eq!(note(&late, "a@a.example"), refused);
+        assert_eq!(note(&late, "a@a.example"), refused);
+        queue.open();
+        assert_eq!(note(&late, "b@a.example"), Ok(()));
+        let account = BareJid::new("a@a.example").unwrap();
+
+        assert!(queue.wait(&token), "it comes by itself");
+        let write = queue.take(&token, |_| true).unwrap();
+        write.answer(Err(StorageError::Timeout {
+            what: WHAT,
+            after: std::time::Duration::ZERO,
+        }));
+        assert!(late.get(&account).is_some(), "it is not on the disk");
+
+        assert!(queue.wait(&token), "it comes again");
+        queue.close();
+        let write = queue.take(&token, |_| true).unwrap();
+        write.answer(Err(StorageError::Closed { what: WHAT }));
+        assert!(late.get(&account).is_some(), "nobody takes it any more");
     }
 }
